@@ -1,0 +1,35 @@
+//! The contract that every fusion method is written against, built-in or not.
+//!
+//! A method author implements [`Elementwise`]: what the method is called and takes ([`About`]), how its settings become a
+//! kernel ([`Elementwise::prepare`]), any statistics passes ([`Elementwise::observe`]) and the arithmetic of one tile
+//! ([`Elementwise::apply`]). The engine does the rest: reading, conversion to f32, chunking, threads, per-layer settings,
+//! rounding, writing, resuming.
+//!
+//! # Determinism
+//! A kernel sees the same [`TILE`]s in the same blocks of [`BLOCK`] elements whatever the chunk size and the thread count;
+//! partial statistics are absorbed in block order. A kernel whose functions are pure therefore gives the same bytes on
+//! every run. Random numbers come from [`rng`], a pure function of (seed, tensor name, stream, element).
+#![forbid(unsafe_code)]
+
+mod about;
+mod elementwise;
+mod error;
+mod kernel;
+pub mod rng;
+pub mod select;
+pub mod stats;
+mod task;
+
+pub use about::{About, Category, Class, Described, Port, Role, Space};
+pub use elementwise::{Elementwise, Method, erase};
+pub use error::{ErrorKind, MethodError};
+pub use kernel::{BLOCK, Kernel, TILE, Tile};
+pub use task::{Group, Input, NoParams, Params, RawGroup, RawInput, RawTensor, Scope, TensorTask};
+
+/// Runs `body` with the widest vector instructions of this processor. `body` and what it calls must be
+/// `#[inline(always)]` to be compiled for them. Results do not depend on the width: Rust neither reassociates nor fuses
+/// floating-point operations.
+#[inline(always)]
+pub fn simd<R>(body: impl FnOnce() -> R) -> R {
+    pulp::Arch::new().dispatch(body)
+}

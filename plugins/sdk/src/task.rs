@@ -1,0 +1,129 @@
+//! Settings on their way to a kernel: resolved per tensor and per input, first as JSON, then as the method's own types.
+
+use schemars::JsonSchema;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value as Json};
+
+use crate::error::MethodError;
+
+/// A parameter struct: `Deserialize` with `deny_unknown_fields` and defaults, `JsonSchema` with docs.
+///
+/// Schema extensions: `x-unit` (`fraction`, `seed`, …) names the unit, `x-varies` allows `on` rules and schedules.
+pub trait Params: DeserializeOwned + Serialize + JsonSchema + Clone + Send + Sync + 'static {}
+impl<T: DeserializeOwned + Serialize + JsonSchema + Clone + Send + Sync + 'static> Params for T {}
+
+/// For methods that take no parameters at this level.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NoParams {}
+
+/// Which tensors share one kernel state.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scope {
+    /// Every tensor on its own.
+    Tensor,
+    /// All tensors of the stage (statistics over the whole parameter vector).
+    Model,
+}
+
+/// One input of one tensor.
+#[derive(Clone, Debug)]
+pub struct Input<I> {
+    /// The port.
+    pub role: String,
+    /// Per-input settings (defaults for ports without settings).
+    pub settings: I,
+}
+
+/// One output tensor to be computed.
+#[derive(Clone, Debug)]
+pub struct TensorTask<P, I> {
+    /// Name in the result: rules and random streams go by it.
+    pub name: String,
+    /// Row-major shape, the same for all inputs.
+    pub shape: Vec<usize>,
+    /// Stage settings resolved for this tensor.
+    pub params: P,
+    /// In port order.
+    pub inputs: Vec<Input<I>>,
+}
+
+impl<P, I> TensorTask<P, I> {
+    /// Number of elements (1 for a scalar).
+    pub fn len(&self) -> u64 {
+        self.shape.iter().map(|&n| n as u64).product()
+    }
+
+    /// Whether the tensor has no element.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+/// The tensors that share a state: one, or all of the stage.
+#[derive(Clone, Debug)]
+pub struct Group<P, I> {
+    /// Never empty.
+    pub tensors: Vec<TensorTask<P, I>>,
+    /// The stage's seed (0 for methods that draw nothing).
+    pub seed: u64,
+}
+
+/// [`Input`] before typing.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct RawInput {
+    /// The port.
+    pub role: String,
+    /// Per-input settings by name.
+    pub settings: Map<String, Json>,
+}
+
+/// [`TensorTask`] before typing.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct RawTensor {
+    /// Name in the result.
+    pub name: String,
+    /// Row-major shape.
+    pub shape: Vec<usize>,
+    /// Stage settings by name.
+    pub params: Map<String, Json>,
+    /// In port order.
+    pub inputs: Vec<RawInput>,
+}
+
+/// [`Group`] before typing: what the planner resolves.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct RawGroup {
+    /// Never empty.
+    pub tensors: Vec<RawTensor>,
+    /// The stage's seed.
+    pub seed: u64,
+}
+
+impl RawGroup {
+    /// Reads the settings into the method's types. Fails with the serde message for values of a wrong type; the language has
+    /// checked recipes before, so only programs that build graphs themselves see it.
+    pub fn typed<P: Params, I: Params>(&self) -> Result<Group<P, I>, MethodError> {
+        let mut tensors = Vec::with_capacity(self.tensors.len());
+        for raw in &self.tensors {
+            let mut inputs = Vec::with_capacity(raw.inputs.len());
+            for (index, input) in raw.inputs.iter().enumerate() {
+                let settings = read::<I>(&input.settings).map_err(|e| e.of_input(index))?;
+                inputs.push(Input { role: input.role.clone(), settings });
+            }
+            tensors.push(TensorTask {
+                name: raw.name.clone(),
+                shape: raw.shape.clone(),
+                params: read::<P>(&raw.params)?,
+                inputs,
+            });
+        }
+        Ok(Group { tensors, seed: self.seed })
+    }
+}
+
+pub(crate) fn read<T: DeserializeOwned>(settings: &Map<String, Json>) -> Result<T, MethodError> {
+    serde_json::from_value(Json::Object(settings.clone()))
+        .map_err(|error| MethodError::invalid(format!("settings do not fit the schema: {error}")))
+}
