@@ -144,7 +144,8 @@ pub fn make(out: &Path, order: &Order) -> Result<Made> {
     for name in &order.models {
         let folder = out.join(name);
         write_json_files(&folder, order, &shards)?;
-        let created: Result<Vec<File>> = shards.iter().map(|shard| create(&folder.join(&shard.file), shard)).collect();
+        let created: Result<Vec<File>> =
+            shards.iter().map(|shard| create(&folder.join(&shard.file), shard)).collect();
         files.push((name.as_str(), created?));
     }
     write_tensors(order, &shards, &files)?;
@@ -202,7 +203,8 @@ fn lay_out(order: &Order) -> Result<Vec<Shard>> {
             } else {
                 format!("model-{:05}-of-{count:05}.safetensors", index + 1)
             };
-            let tensors = tensors.into_iter().zip(starts).map(|(tensor, start)| (tensor, data + start)).collect();
+            let tensors =
+                tensors.into_iter().zip(starts).map(|(tensor, start)| (tensor, data + start)).collect();
             Ok(Shard { file, header, tensors, length: data + end as u64 })
         })
         .collect()
@@ -258,26 +260,32 @@ fn write_tensors(order: &Order, shards: &[Shard], files: &[(&str, Vec<File>)]) -
         }
     }
     let buffers = || (vec![0.0_f32; CHUNK], vec![0.0_f32; CHUNK], vec![0_u8; CHUNK * order.dtype.bytes()]);
-    chunks.into_par_iter().try_for_each_init(buffers, |(base, tuned, bytes), (shard, tensor, start, first)| {
-        let count = CHUNK.min(tensor.elements() - first);
-        let (base, tuned) = (&mut base[..count], &mut tuned[..count]);
-        let bytes = &mut bytes[..count * order.dtype.bytes()];
-        let offset = start + (first * order.dtype.bytes()) as u64;
-        let key = |model| stream_key(order.seed, model, &tensor.name);
-        normal.fill(key(MODELS[0]), first as u64, tensor.mean(), WEIGHT_STD, base);
-        order.dtype.encode(base, bytes);
-        for (name, files) in files {
-            if *name != MODELS[0] {
-                normal.fill(key(name), first as u64, 0.0, DELTA_STD, tuned);
-                tuned.iter_mut().zip(&*base).for_each(|(tuned, base)| *tuned += base);
-                order.dtype.encode(tuned, bytes);
+    chunks.into_par_iter().try_for_each_init(
+        buffers,
+        |(base, tuned, bytes), (shard, tensor, start, first)| {
+            let count = CHUNK.min(tensor.elements() - first);
+            let (base, tuned) = (&mut base[..count], &mut tuned[..count]);
+            let bytes = &mut bytes[..count * order.dtype.bytes()];
+            let offset = start + (first * order.dtype.bytes()) as u64;
+            let key = |model| stream_key(order.seed, model, &tensor.name);
+            normal.fill(key(MODELS[0]), first as u64, tensor.mean(), WEIGHT_STD, base);
+            // fine-tunes start from the base as it is stored
+            order.dtype.encode(base, bytes);
+            for (name, files) in files {
+                if *name == MODELS[0] {
+                    order.dtype.encode(base, bytes);
+                } else {
+                    normal.fill(key(name), first as u64, 0.0, DELTA_STD, tuned);
+                    tuned.iter_mut().zip(&*base).for_each(|(tuned, base)| *tuned += base);
+                    order.dtype.encode(tuned, bytes);
+                }
+                files[shard]
+                    .write_all_at(bytes, offset)
+                    .with_context(|| format!("cannot write `{}` of `{name}`", shards[shard].file))?;
             }
-            files[shard]
-                .write_all_at(bytes, offset)
-                .with_context(|| format!("cannot write `{}` of `{name}`", shards[shard].file))?;
-        }
-        Ok(())
-    })
+            Ok(())
+        },
+    )
 }
 
 #[cfg(test)]
@@ -309,12 +317,15 @@ mod tests {
             let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
             pool.install(|| make(&folder.path().join(threads.to_string()), &order()).unwrap());
         }
-        make(&folder.path().join("some"), &Order { models: vec!["code".into()], ..order() }).unwrap();
+        let some = Order { models: vec!["code".into(), "base".into()], ..order() };
+        make(&folder.path().join("some"), &some).unwrap();
         let read = |path: &str| fs::read(folder.path().join(path).join("model.safetensors")).unwrap();
         for model in MODELS {
             assert!(read(&format!("1/{model}")) == read(&format!("3/{model}")), "{model}");
         }
-        assert!(read("1/code") == read("some/code"));
+        for model in &some.models {
+            assert!(read(&format!("1/{model}")) == read(&format!("some/{model}")), "{model}");
+        }
     }
 
     #[test]

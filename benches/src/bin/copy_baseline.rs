@@ -56,7 +56,8 @@ fn main() -> Result<()> {
     let inputs: Vec<Vec<Source>> = arguments.inputs.iter().map(|path| open(path)).collect::<Result<_>>()?;
     fs::create_dir_all(arguments.out.parent().unwrap_or(Path::new(".")))?;
     fs::create_dir(&arguments.out).with_context(|| format!("cannot create `{}`", arguments.out.display()))?;
-    let targets: Vec<File> = inputs[0].iter().map(|source| create(&arguments.out, source)).collect::<Result<_>>()?;
+    let targets: Vec<File> =
+        inputs[0].iter().map(|source| create(&arguments.out, source)).collect::<Result<_>>()?;
 
     let pieces = pieces(&inputs, &targets, arguments.piece);
     let (next, sum) = (AtomicUsize::new(0), AtomicU64::new(0));
@@ -106,7 +107,8 @@ fn main() -> Result<()> {
 fn open(path: &Path) -> Result<Vec<Source>> {
     let mut paths = vec![path.to_owned()];
     if path.is_dir() {
-        let entries = fs::read_dir(path).and_then(|entries| entries.map(|e| Ok(e?.path())).collect::<io::Result<_>>());
+        let entries =
+            fs::read_dir(path).and_then(|entries| entries.map(|e| Ok(e?.path())).collect::<io::Result<_>>());
         paths = entries.with_context(|| format!("cannot list `{}`", path.display()))?;
         paths.retain(|path| path.extension().is_some_and(|extension| extension == "safetensors"));
         paths.sort();

@@ -79,10 +79,10 @@ fn main() -> Result<()> {
     let seconds = start.elapsed().as_secs_f64();
     let mut out = std::io::stdout();
     for name in &order.models {
-        let (parameters, gigabytes) = (made.parameters as f64 / 1e9, made.bytes as f64 / 1e9);
+        let (millions, gigabytes) = (made.parameters as f64 / 1e6, made.bytes as f64 / 1e9);
         let folder = arguments.out.join(name);
         let shards = if made.shards == 1 { "1 file".to_owned() } else { format!("{} shards", made.shards) };
-        writeln!(out, "{}  {parameters:.4} G parameters, {gigabytes:.3} GB in {shards}", folder.display())?;
+        writeln!(out, "{}  {millions:.3} M parameters, {gigabytes:.3} GB in {shards}", folder.display())?;
     }
     writeln!(out, "{} models in {seconds:.1} s", order.models.len())?;
     Ok(())
