@@ -1,0 +1,7 @@
+//! The ground floor: element types and conversions that every other room builds on.
+
+pub mod convert;
+mod dtype;
+
+pub use convert::{count_non_finite, from_f32, to_f32};
+pub use dtype::{Dtype, UnknownDtype};
