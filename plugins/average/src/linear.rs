@@ -1,0 +1,75 @@
+//! `linear`: the weighted average.
+//!
+//! θ = Σ wᵢθᵢ / Σ wᵢ, or θ = Σ wᵢθᵢ with `normalize = false`. Weights are divided in f64 and rounded to f32; the sum runs in
+//! f32 in input order. NaN and infinities propagate, also under a weight of 0.
+//!
+//! Differences to mergekit's `linear`: `weight` has a default (1); weights that sum to zero or nearly cancel are refused
+//! before anything is read, where mergekit divides and writes infinities or noise; a base model is not silently averaged in.
+//!
+//! Utans, "Weight averaging for neural networks and local resampling schemes", 1996; Wortsman et al., "Model soups", 2022.
+
+use fusion_sdk::{About, Category, Class, Elementwise, Group, MethodError, Port, Tile};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::combine::weighted_sum;
+use crate::weights::{Weight, normalised, to_f32};
+
+/// Stage parameters of `linear`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct LinearParams {
+    /// divide by the sum of the weights, so that only their ratios matter
+    #[schemars(extend("x-varies" = true))]
+    pub normalize: bool,
+}
+
+impl Default for LinearParams {
+    fn default() -> Self {
+        LinearParams { normalize: true }
+    }
+}
+
+/// The kernel of `linear`.
+#[derive(Debug)]
+pub struct Linear {
+    /// Per tensor of the group, then per input.
+    pub(crate) weights: Vec<Vec<f32>>,
+}
+
+impl Elementwise for Linear {
+    type Params = LinearParams;
+    type Input = Weight;
+    type Partial = ();
+
+    fn about() -> About {
+        About {
+            id: "linear",
+            version: 1,
+            category: Category::Average,
+            summary: "weighted average of models",
+            formula: "θ = Σ wᵢθᵢ / Σ wᵢ\nθ = Σ wᵢθᵢ with normalize = false",
+            citation: "Utans, Weight averaging for neural networks and local resampling schemes, AAAI 1996 workshop; \
+                       Wortsman et al., Model soups, ICML 2022",
+            ports: vec![Port::from(1, None, "the models to average")],
+            class: Class::Elementwise,
+            passes: 0,
+            random: false,
+        }
+    }
+
+    fn prepare(group: Group<LinearParams, Weight>) -> Result<Self, MethodError> {
+        let mut weights = Vec::with_capacity(group.tensors.len());
+        for tensor in &group.tensors {
+            let given: Vec<f64> = tensor.inputs.iter().map(|input| input.settings.weight).collect();
+            weights.push(to_f32(&if tensor.params.normalize { normalised(&given)? } else { given }));
+        }
+        Ok(Linear { weights })
+    }
+
+    fn partial(&self) {}
+
+    fn apply(&self, tile: &Tile<'_>, out: &mut [f32]) {
+        weighted_sum(&self.weights[tile.tensor], tile.inputs, out);
+    }
+}
