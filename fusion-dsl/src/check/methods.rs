@@ -1,0 +1,160 @@
+//! The method after `using`: known or not, of the right verb or not.
+
+use crate::ast;
+use crate::codes::Code;
+use crate::descriptor::{MethodDescriptor, Verb};
+use crate::diag::Diagnostic;
+use crate::resolve::build::{Build, Place};
+use crate::resolve::scope::Binding;
+use crate::suggest;
+
+impl<'a> Build<'a> {
+    /// The stage's method. `None` if there is none, which has been reported.
+    pub(crate) fn method(&mut self, place: &Place, stage: &ast::Stage) -> Option<&'a MethodDescriptor> {
+        let verb = stage.verb;
+        let Some(using) = &stage.using else {
+            if verb == Verb::Stitch {
+                return self.stitch(stage);
+            }
+            if !self.world.has_verb(verb) {
+                self.verb_not_built(stage);
+                return None;
+            }
+            let diagnostic = Diagnostic::new(
+                Code::MissingMethod,
+                stage.name.span,
+                format!("`{}` does not say which method it uses", stage.name.text),
+            )
+            .help(format!("write `{verb} {} using METHOD {{ … }}`", stage.name.text))
+            .help(format!("methods that {verb}: {}", self.methods_of(verb)));
+            self.say(diagnostic);
+            return None;
+        };
+        let span = using.span;
+        let id = match using.segments.as_slice() {
+            [one] => one.text.clone(),
+            [alias, rest @ ..] => {
+                let method = rest.iter().map(|name| name.text.as_str()).collect::<Vec<_>>().join(".");
+                let bound = self.unit(place.unit).scope.names.get(&alias.text);
+                match bound.map(|bound| &bound.binding) {
+                    Some(Binding::Plugin { id, there, .. }) => {
+                        self.used.insert((place.unit, alias.text.clone()));
+                        if !there {
+                            return None;
+                        }
+                        format!("{id}.{method}")
+                    }
+                    Some(Binding::Broken | Binding::Import(_, None)) => return None,
+                    Some(_) => {
+                        let diagnostic = Diagnostic::new(
+                            Code::UnknownMethod,
+                            span,
+                            format!("`{}` is not a plugin, so there is no method `{using}`", alias.text),
+                        )
+                        .help("methods of a plugin need `use plugin \"…\" as NAME`");
+                        self.say(diagnostic);
+                        return None;
+                    }
+                    None => {
+                        let diagnostic = Diagnostic::new(
+                            Code::UnknownMethod,
+                            span,
+                            format!("there is no method `{using}`: nothing is called `{}`", alias.text),
+                        )
+                        .help(format!("methods of a plugin need `use plugin \"…\" as {}`", alias.text));
+                        self.say(diagnostic);
+                        return None;
+                    }
+                }
+            }
+            [] => return None,
+        };
+        let world = self.world;
+        // One name may stand for methods of two verbs (`linear` averages and connects).
+        let of_verb = world.methods().iter().find(|method| method.id == id && method.verb == verb);
+        let Some(method) = of_verb.or_else(|| world.method(&id)) else {
+            if !world.has_verb(verb) {
+                self.verb_not_built(stage);
+            } else {
+                self.unknown_method(using, &id, verb);
+            }
+            return None;
+        };
+        if method.verb != verb {
+            let actual = method.verb;
+            let mut diagnostic = Diagnostic::new(
+                Code::WrongVerb,
+                span,
+                format!(
+                    "`{using}` is {} {actual} method, not {} {verb} method",
+                    article(actual),
+                    article(verb)
+                ),
+            )
+            .secondary(stage.verb_span, format!("needs a method that {}s", verb))
+            .help(format!("with `{using}` the stage is `{actual} {} using {using} {{ … }}`", stage.name.text))
+            .fix(format!("make it `{actual}`"), stage.verb_span, actual.word());
+            if world.has_verb(verb) {
+                diagnostic = diagnostic.help(format!("methods that {verb}: {}", self.methods_of(verb)));
+            }
+            self.say(diagnostic);
+            return None;
+        }
+        Some(method)
+    }
+
+    fn stitch(&mut self, stage: &ast::Stage) -> Option<&'a MethodDescriptor> {
+        let world = self.world;
+        let found = world.method("stitch").filter(|method| method.verb == Verb::Stitch);
+        if found.is_none() {
+            self.verb_not_built(stage);
+        }
+        found
+    }
+
+    fn verb_not_built(&mut self, stage: &ast::Stage) {
+        let verb = stage.verb;
+        let mut diagnostic = Diagnostic::new(
+            Code::VerbWithoutMethods,
+            stage.verb_span,
+            format!("this version of fusion has no method for `{verb}` yet"),
+        );
+        let built: Vec<Verb> = Verb::ALL.into_iter().filter(|verb| self.world.has_verb(*verb)).collect();
+        if built.is_empty() {
+            diagnostic = diagnostic.note("it has no methods at all");
+        }
+        for verb in built {
+            diagnostic = diagnostic.note(format!("`{verb}`: {}", self.methods_of(verb)));
+        }
+        self.say(diagnostic);
+    }
+
+    fn unknown_method(&mut self, using: &ast::Path, id: &str, verb: Verb) {
+        let world = self.world;
+        let mut diagnostic =
+            Diagnostic::new(Code::UnknownMethod, using.span, format!("there is no method `{using}`"));
+        let of_verb = world.methods().iter().filter(|method| method.verb == verb);
+        let all = world.methods().iter();
+        let near = suggest::closest(id, of_verb.map(|method| method.id.as_str()))
+            .or_else(|| suggest::closest(id, all.map(|method| method.id.as_str())));
+        if let Some(near) = near {
+            diagnostic = diagnostic.help(format!("did you mean `{near}`?"));
+            // Only within the verb is it the whole fix.
+            let same_verb = world.method(near).is_some_and(|method| method.verb == verb);
+            if same_verb && using.segments.len() == 1 {
+                diagnostic = diagnostic.fix(format!("change it to `{near}`"), using.span, near);
+            }
+        }
+        diagnostic = diagnostic.help(format!("methods that {verb}: {}", self.methods_of(verb)));
+        self.say(diagnostic);
+    }
+
+    fn methods_of(&self, verb: Verb) -> String {
+        let of_verb = self.world.methods().iter().filter(|method| method.verb == verb);
+        suggest::list(of_verb.map(|method| method.id.as_str()), 20)
+    }
+}
+
+fn article(verb: Verb) -> &'static str {
+    if verb.word().starts_with(['a', 'e']) { "an" } else { "a" }
+}

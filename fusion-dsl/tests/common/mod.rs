@@ -1,0 +1,274 @@
+//! A world without files or code: descriptors like the real ones, and imports from a map.
+#![allow(dead_code, unreachable_pub)]
+
+use std::collections::BTreeMap;
+
+use fusion_dsl::descriptor::{KernelClass, MethodDescriptor, Port, Space, Verb};
+use fusion_dsl::world::World;
+use serde_json::{Value as Json, json};
+
+/// Methods and importable files.
+pub struct FakeWorld {
+    pub methods: Vec<MethodDescriptor>,
+    pub files: BTreeMap<String, String>,
+}
+
+impl World for FakeWorld {
+    fn read(&self, base: &str, path: &str) -> Result<(String, String), String> {
+        let full = if base.is_empty() { path.to_owned() } else { format!("{base}/{path}") };
+        match self.files.get(&full) {
+            Some(text) => Ok((full, text.clone())),
+            None => Err("no such file".to_owned()),
+        }
+    }
+
+    fn methods(&self) -> &[MethodDescriptor] {
+        &self.methods
+    }
+}
+
+fn port(role: &str, space: Space, min: u32, max: Option<u32>, settings: bool) -> Port {
+    Port { role: role.into(), space, min, max, settings, doc: String::new() }
+}
+
+fn base() -> Port {
+    Port {
+        doc: "the model that the others were trained from".into(),
+        ..port("base", Space::Model, 1, Some(1), false)
+    }
+}
+
+fn from(min: u32, max: Option<u32>) -> Port {
+    port("from", Space::Model, min, max, true)
+}
+
+fn data() -> Port {
+    port("data", Space::Dataset, 1, Some(1), false)
+}
+
+fn method(id: &str, verb: Verb, ports: Vec<Port>, kernel: KernelClass, properties: Json) -> MethodDescriptor {
+    let required: Vec<String> = properties
+        .as_object()
+        .into_iter()
+        .flatten()
+        .filter(|(_, schema)| schema.get("required-here").is_some())
+        .map(|(name, _)| name.clone())
+        .collect();
+    MethodDescriptor {
+        id: id.into(),
+        version: 1,
+        verb,
+        summary: format!("fake {id}"),
+        formula: String::new(),
+        citation: String::new(),
+        ports,
+        params: json!({ "type": "object", "properties": properties, "required": required }),
+        kernel,
+        passes: 0,
+        random: false,
+    }
+}
+
+fn fraction(default: f64) -> Json {
+    json!({ "type": "number", "x-unit": "fraction", "minimum": 0.0, "maximum": 1.0, "default": default,
+        "x-varies": true, "x-input": true, "description": "share of each task vector that survives trimming" })
+}
+
+fn weight() -> Json {
+    json!({ "type": "number", "default": 1.0, "x-varies": true, "x-input": true, "description": "factor of the input" })
+}
+
+fn flag(default: bool) -> Json {
+    json!({ "type": "boolean", "default": default })
+}
+
+fn count() -> Json {
+    json!({ "type": "integer", "minimum": 1 })
+}
+
+fn seed() -> Json {
+    json!({ "type": "integer", "x-unit": "seed" })
+}
+
+fn words(words: &[&str]) -> Json {
+    json!({ "type": "string", "enum": words })
+}
+
+/// The methods of the reference's recipes and the built-in averages.
+pub fn methods() -> Vec<MethodDescriptor> {
+    use KernelClass::{Elementwise, Route, WholeModel, WholeTensor};
+    let metric = || words(&["accuracy", "cross_entropy", "perplexity"]);
+    let mut all = vec![
+        method(
+            "linear",
+            Verb::Average,
+            vec![from(2, None)],
+            Elementwise,
+            json!({ "weight": weight(), "normalize": flag(true) }),
+        ),
+        method("mean", Verb::Average, vec![from(1, None)], Elementwise, json!({})),
+        method("running_mean", Verb::Average, vec![from(1, None)], Elementwise, json!({})),
+        method(
+            "slerp",
+            Verb::Average,
+            vec![from(2, Some(2))],
+            WholeTensor,
+            json!({ "t": { "type": "number", "minimum": 0.0, "maximum": 1.0, "x-varies": true, "required-here": true,
+                "description": "0 gives the first model, 1 the second" } }),
+        ),
+        method(
+            "task_arithmetic",
+            Verb::Average,
+            vec![base(), from(1, None)],
+            Elementwise,
+            json!({ "weight": weight(), "scale": { "type": "number", "default": 1.0, "x-varies": true } }),
+        ),
+        method(
+            "ties",
+            Verb::Average,
+            vec![base(), from(1, None)],
+            Elementwise,
+            json!({ "weight": weight(), "density": fraction(0.5), "normalize": flag(true),
+                "election": words(&["weighted", "count"]),
+                "scope": { "oneOf": [{ "const": "tensor", "description": "each tensor" }, { "const": "model" }] } }),
+        ),
+        MethodDescriptor {
+            random: true,
+            ..method(
+                "dare",
+                Verb::Average,
+                vec![base(), from(1, None)],
+                Elementwise,
+                json!({ "weight": weight(), "density": fraction(0.5),
+                "rescale": words(&["expected", "l1", "none"]) }),
+            )
+        },
+        method("model_stock", Verb::Average, vec![base(), from(2, None)], WholeTensor, json!({})),
+        method("stitch", Verb::Stitch, vec![], Route, json!({})),
+        method(
+            "org.acme.fisher.diag_fisher",
+            Verb::Average,
+            vec![base(), from(1, None), data()],
+            WholeModel,
+            json!({ "weight": weight(), "damping": { "type": "number", "exclusiveMinimum": 0.0 },
+                "floor": { "type": "number" } }),
+        ),
+        method(
+            "adam",
+            Verb::Train,
+            vec![port("start", Space::Model, 1, Some(1), false), data()],
+            WholeModel,
+            json!({ "epochs": count(), "rate": { "type": "number", "x-varies": true }, "seed": seed() }),
+        ),
+        method(
+            "adamw",
+            Verb::Train,
+            vec![port("start", Space::Model, 1, Some(1), false), data()],
+            WholeModel,
+            json!({ "epochs": count(), "rate": { "type": "number", "x-varies": true }, "seed": seed(),
+                "mixup": { "type": "number", "minimum": 0.0, "maximum": 1.0 }, "warmup": { "x-unit": "span" } }),
+        ),
+        method(
+            "sgd",
+            Verb::Train,
+            vec![port("start", Space::Model, 1, Some(1), false), data()],
+            WholeModel,
+            json!({ "epochs": count(), "momentum": { "type": "number" },
+                "rate": { "type": "number", "x-varies": true }, "seed": seed() }),
+        ),
+        method(
+            "weight_matching",
+            Verb::Align,
+            vec![port("reference", Space::Model, 1, Some(1), false), from(1, Some(1))],
+            WholeModel,
+            json!({ "sweeps": count(), "seed": seed() }),
+        ),
+        method("batch_norm", Verb::Repair, vec![from(1, Some(1)), data()], WholeModel, json!({})),
+        method(
+            "linear",
+            Verb::Connect,
+            vec![port("between", Space::Model, 2, Some(2), false)],
+            WholeModel,
+            json!({ "points": count() }),
+        ),
+        method(
+            "barrier",
+            Verb::Evaluate,
+            vec![port("path", Space::Path, 1, Some(1), false), data()],
+            WholeModel,
+            json!({ "metric": metric() }),
+        ),
+        method("accuracy", Verb::Evaluate, vec![from(1, None), data()], WholeModel, json!({})),
+        method(
+            "soft_vote",
+            Verb::Ensemble,
+            vec![from(1, None)],
+            WholeModel,
+            json!({ "temperature": { "type": "number", "default": 1.0 } }),
+        ),
+        method(
+            "logistic_stacking",
+            Verb::Ensemble,
+            vec![from(2, None), data()],
+            WholeModel,
+            json!({ "folds": count(), "l2": { "type": "number" } }),
+        ),
+        method(
+            "soft_targets",
+            Verb::Distill,
+            vec![
+                port("teacher", Space::Model, 1, Some(1), false),
+                port("start", Space::Model, 1, Some(1), false),
+                data(),
+            ],
+            WholeModel,
+            json!({ "temperature": { "type": "number" }, "alpha": { "type": "number" }, "epochs": count() }),
+        ),
+        method(
+            "greedy",
+            Verb::Select,
+            vec![from(1, None), data()],
+            WholeModel,
+            json!({ "metric": metric(), "order": words(&["best_first", "given"]),
+                "accept": words(&["improves", "not_worse"]) }),
+        ),
+    ];
+    all.sort_by(|a, b| a.id.cmp(&b.id));
+    all
+}
+
+/// All verbs have methods.
+pub fn full() -> FakeWorld {
+    FakeWorld { methods: methods(), files: BTreeMap::new() }
+}
+
+/// What the first version has: averages and stitch.
+pub fn small() -> FakeWorld {
+    let mut world = full();
+    world
+        .methods
+        .retain(|method| matches!(method.verb, Verb::Average | Verb::Stitch) && !method.id.contains('.'));
+    world
+}
+
+/// The example of DESIGN.md.
+pub const TIES: &str = r#"fusion 1
+
+param keep: fraction = 60% "share of each task vector that survives trimming"
+
+model llama from "models/llama-7b"
+model chat  from "models/llama-7b-chat"
+model code  from "models/code-7b"
+
+average merged using ties {
+  base llama
+  from chat { weight = ramp(0.2, 0.6) }
+  from code { weight = 0.4; density = 45% }
+  density = keep
+  on "*.mlp.*"   { density = 75% }
+  on layers 0..4 { weight = 0.1 }
+}
+
+expect merged.parameters == llama.parameters
+save merged to "out/merged" { dtype = bf16; shard = 5 GB }
+"#;
