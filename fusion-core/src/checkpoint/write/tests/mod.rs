@@ -3,6 +3,7 @@
 mod faults;
 mod kills;
 mod resume;
+mod sigkill;
 mod whole;
 
 use std::collections::BTreeMap;
