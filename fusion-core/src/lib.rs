@@ -1,1 +1,10 @@
-//! Placeholder until the crate is written.
+//! The engine of fusion: it reads checkpoints, plans what a recipe's graph needs, and streams the result to disk.
+//!
+//! The rooms, floor by floor: [`tensor`] and [`checkpoint`], [`method`], [`plan`], [`engine`]. See ARCHITECTURE.md.
+#![deny(unsafe_code)]
+
+pub mod checkpoint;
+pub mod engine;
+pub mod method;
+pub mod plan;
+pub mod tensor;

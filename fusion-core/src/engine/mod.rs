@@ -1,0 +1,306 @@
+//! The engine: it streams what the plan describes to disk, wave by wave, in bounded memory, the same bytes every time.
+
+mod apply;
+mod context;
+mod device;
+mod error;
+mod events;
+mod hashes;
+mod lora;
+mod memo;
+mod observe;
+mod program;
+mod sidecars;
+mod wave;
+
+use std::collections::BTreeMap;
+use std::sync::atomic::AtomicBool;
+
+use fusion_sdk::TILE;
+use serde::Serialize;
+
+use crate::checkpoint::blocks::BLOCK_ELEMENTS;
+use crate::checkpoint::write::{Begin, OutTensor, Transaction, layout};
+use crate::method::Registry;
+use crate::plan::ir::{Origin, Program};
+use crate::plan::outputs::{Record, State, input_records, size};
+use crate::plan::{Options, Output, Plan};
+use context::Context;
+use device::Placement;
+use wave::WaveRun;
+
+pub use error::{NonFinite, RunError};
+pub use events::{Event, Listener};
+
+/// What a run has done.
+#[derive(Clone, Debug, Serialize)]
+pub struct RunReport {
+    /// Per output: path, bytes written in this run, tensors taken over from an interrupted one, whether it was there already.
+    pub outputs: Vec<OutputRun>,
+    /// Wall-clock seconds.
+    pub seconds: f64,
+    /// Bytes read from inputs.
+    pub read: u64,
+    /// Bytes written.
+    pub written: u64,
+}
+
+/// One output of a run.
+#[derive(Clone, Debug, Serialize)]
+pub struct OutputRun {
+    /// Path in the recipe.
+    pub path: String,
+    /// Tensors.
+    pub tensors: usize,
+    /// Of these, finished by an interrupted run.
+    pub resumed: usize,
+    /// It was there and nothing had changed.
+    pub cached: bool,
+    /// BLAKE3 per file.
+    pub hashes: BTreeMap<String, String>,
+}
+
+/// Runs a plan. `recipe` is the recipe's text for the model card.
+///
+/// # Errors
+/// See [`RunError`]. After [`RunError::Cancelled`] the finished tensors are kept for a resume, after any other error
+/// nothing is left behind.
+pub fn run(
+    plan: &Plan,
+    registry: &Registry,
+    options: &Options,
+    recipe: &str,
+    listener: Listener<'_>,
+    cancel: &AtomicBool,
+) -> Result<RunReport, RunError> {
+    let context = Context::new(&plan.program, cancel, listener);
+    let chunk = fit(plan, options)?;
+    let pool = rayon::ThreadPoolBuilder::new()
+        .num_threads(options.threads.max(1))
+        .thread_name(|index| format!("fusion-{index}"))
+        .build()
+        .map_err(|error| RunError::Threads(error.to_string()))?;
+    let placement = Placement::new(&plan.program, registry, options.device)?;
+    let due = plan.outputs.iter().filter(|output| output.state != State::Cached).count();
+    context.emit(&Event::Started {
+        outputs: due,
+        read: plan.report.cost.read,
+        written: plan.report.cost.written,
+        threads: options.threads,
+    });
+    if let Some(cache) = &options.cache {
+        memo::load(&context, cache);
+    }
+    let mut outputs = Vec::new();
+    for output in &plan.outputs {
+        if output.state == State::Cached {
+            context.emit(&Event::Cached { path: output.path.clone() });
+            outputs.push(OutputRun {
+                path: output.path.clone(),
+                tensors: output.tensors.len(),
+                resumed: 0,
+                cached: true,
+                hashes: BTreeMap::new(),
+            });
+            continue;
+        }
+        let wave = WaveRun {
+            context: &context,
+            pool: &pool,
+            registry,
+            output,
+            placement: &placement,
+            chunk,
+            allow_non_finite: options.allow_non_finite,
+        };
+        outputs.push(one_output(plan, options, recipe, &wave)?);
+    }
+    if let Some(cache) = options.cache.as_ref().filter(|_| due > 0) {
+        memo::save(&context, cache);
+    }
+    let (read, written) = context.totals();
+    let seconds = context.seconds();
+    context.emit(&Event::Progress { read, written });
+    context.emit(&Event::Finished { seconds, read, written });
+    Ok(RunReport { outputs, seconds, read, written })
+}
+
+fn one_output(plan: &Plan, options: &Options, recipe: &str, wave: &WaveRun<'_>) -> Result<OutputRun, RunError> {
+    let (context, output) = (wave.context, wave.output);
+    let tensors: Vec<OutTensor> = output
+        .tensors
+        .iter()
+        .map(|tensor| OutTensor {
+            name: tensor.name.clone(),
+            dtype: tensor.dtype,
+            shape: plan.program.tensor(tensor.tensor).shape.clone(),
+        })
+        .collect();
+    let mut record = record(plan, options, output);
+    let slots: Vec<String> = record.inputs.iter().map(|input| slot(&input.name)).collect();
+    let placed = layout(&tensors, output.shard_bytes, &metadata(plan, output), &slots)?;
+    let (sidecars, notes) = sidecars::sidecars(plan, output, recipe);
+    for message in notes {
+        context.emit(&Event::Warning { message });
+    }
+    let (transaction, resumed) = Transaction::begin(Begin {
+        target: &output.target,
+        layout: &placed,
+        key: &output.key,
+        overwrite: output.overwrite,
+        sidecars: &sidecars,
+    })?;
+    if let Some(message) = resumed.note {
+        context.emit(&Event::Warning { message });
+    }
+    context.emit(&Event::Output {
+        path: output.path.clone(),
+        name: output.name.clone(),
+        tensors: output.tensors.len(),
+        resumed: resumed.done.len(),
+    });
+    let computed = all_waves(wave, &resumed.done, options, &transaction)
+        .and_then(|()| hashes::inputs(context, wave.pool, output))
+        .and_then(|hashes| unchanged(&plan.program).map(|()| hashes));
+    let hashes = match computed {
+        Ok(hashes) => hashes,
+        Err(error) => {
+            if !error.keeps_progress() {
+                transaction.discard()?;
+            }
+            return Err(error);
+        }
+    };
+    for (input, hash) in record.inputs.iter_mut().zip(&hashes) {
+        input.hash = blake3::Hash::from_bytes(*hash).to_hex().to_string();
+    }
+    let filled = slots.into_iter().zip(hashes).collect();
+    context.emit(&Event::Syncing { path: output.path.clone() });
+    let record = serde_json::to_value(&record).unwrap_or_default();
+    let committed = transaction.commit(&filled, &record)?;
+    if let Some(message) = committed.note {
+        context.emit(&Event::Warning { message });
+    }
+    context.emit(&Event::Saved {
+        path: output.path.clone(),
+        bytes: placed.total_bytes,
+        seconds: context.seconds(),
+    });
+    Ok(OutputRun {
+        path: output.path.clone(),
+        tensors: output.tensors.len(),
+        resumed: resumed.done.len(),
+        cached: false,
+        hashes: committed
+            .shards
+            .into_iter()
+            .map(|(file, hash)| (file, blake3::Hash::from_bytes(hash).to_hex().to_string()))
+            .collect(),
+    })
+}
+
+fn all_waves(
+    wave: &WaveRun<'_>,
+    done: &BTreeMap<usize, [u8; 32]>,
+    options: &Options,
+    transaction: &Transaction,
+) -> Result<(), RunError> {
+    let pending: Vec<usize> = (0..wave.output.tensors.len()).filter(|index| !done.contains_key(index)).collect();
+    for tensors in wave::cut(wave.context.program, wave.output, &pending, wave.registry, options.memory / 4)? {
+        wave.context.check()?;
+        wave.run(&tensors, transaction)?;
+    }
+    Ok(())
+}
+
+/// Inputs are memory-mapped: if one was written to meanwhile, the result is no function of either version.
+fn unchanged(program: &Program) -> Result<(), RunError> {
+    for source in &program.sources {
+        source.checkpoint.verify_unchanged().map_err(|_| RunError::Changed(source.path.clone()))?;
+    }
+    Ok(())
+}
+
+fn slot(input: &str) -> String {
+    format!("fusion.input.{input}")
+}
+
+fn record(plan: &Plan, options: &Options, output: &Output) -> Record {
+    Record {
+        tool: env!("CARGO_PKG_VERSION").to_owned(),
+        key: output.key.clone(),
+        recipe: plan
+            .graph
+            .keys()
+            .get(output.node.0 as usize)
+            .map(|key| blake3::Hash::from_bytes(*key).to_hex().to_string())
+            .unwrap_or_default(),
+        inputs: input_records(&plan.program),
+        settings: plan.report.stages.iter().map(|stage| (stage.name.clone(), stage.summary())).collect(),
+        device: options.device.to_string(),
+    }
+}
+
+/// The safetensors metadata: what made the file. Hashes of the inputs are filled in at the end.
+fn metadata(plan: &Plan, output: &Output) -> BTreeMap<String, String> {
+    let mut metadata = BTreeMap::new();
+    metadata.insert("format".to_owned(), "pt".to_owned());
+    metadata.insert("fusion.version".to_owned(), env!("CARGO_PKG_VERSION").to_owned());
+    metadata.insert("fusion.key".to_owned(), output.key.clone());
+    // The resolved recipe: seeds, settings and rules as they were, without names or comments.
+    metadata.insert("fusion.recipe".to_owned(), serde_json::to_string(&plan.graph).unwrap_or_default());
+    metadata
+}
+
+/// The chunk that fits the budget: the one asked for, or smaller ones down to 64 Ki elements.
+fn fit(plan: &Plan, options: &Options) -> Result<usize, RunError> {
+    let on_device = plan.report.stages.iter().any(|stage| stage.runs_on != "fused cpu" && stage.runs_on != "headers");
+    let slots = plan
+        .outputs
+        .iter()
+        .flat_map(|output| &output.tensors)
+        .map(|tensor| plan.program.closure(&[tensor.tensor]).len())
+        .max()
+        .unwrap_or(1);
+    let budget = options.memory / 2; // a quarter is for statistics, a quarter for partial ones
+    let need = |chunk: usize| {
+        let span = if on_device { chunk } else { TILE };
+        ((slots * span + chunk * 2) * 4 * options.threads.max(1)) as u64
+    };
+    let mut chunk = options.chunk.max(BLOCK_ELEMENTS) / BLOCK_ELEMENTS * BLOCK_ELEMENTS;
+    while need(chunk) > budget && chunk > BLOCK_ELEMENTS {
+        chunk = (chunk / 2).max(BLOCK_ELEMENTS) / BLOCK_ELEMENTS * BLOCK_ELEMENTS;
+    }
+    if need(chunk) > budget {
+        return Err(RunError::Memory {
+            budget: size(options.memory),
+            threads: options.threads,
+            needed: size(need(chunk) * 2),
+        });
+    }
+    Ok(chunk)
+}
+
+/// Statistics that a wave of an output may hold, for the plan's estimate: the largest group of each stage, prepared without weights.
+pub(crate) fn wave_state_bytes(program: &Program, output: &Output, registry: &Registry) -> u64 {
+    let mut largest: BTreeMap<usize, (u64, usize)> = BTreeMap::new();
+    for tensor in &output.tensors {
+        for id in program.closure(&[tensor.tensor]) {
+            if let Origin::Computed { stage, group, .. } = program.tensor(id).origin {
+                let len = program.tensor(id).len();
+                let entry = largest.entry(stage).or_insert((len, group));
+                if len > entry.0 {
+                    *entry = (len, group);
+                }
+            }
+        }
+    }
+    largest
+        .into_iter()
+        .filter_map(|(stage, (_, group))| wave::prepare(program, registry, stage, group).ok())
+        .map(|kernel| {
+            let (state, partial) = kernel.state_bytes();
+            8 * (state + partial) as u64
+        })
+        .sum()
+}

@@ -1,0 +1,53 @@
+//! From the contract's self-description to the language's descriptor: the two crates know nothing of each other.
+
+use fusion_dsl::descriptor::{KernelClass, MethodDescriptor, Port, Space, Verb};
+use fusion_sdk::{Category, Class, Described};
+
+/// The descriptor of a described method.
+pub(crate) fn descriptor(described: &Described) -> MethodDescriptor {
+    let about = &described.about;
+    MethodDescriptor {
+        id: about.id.to_owned(),
+        version: about.version,
+        verb: verb(about.category),
+        summary: about.summary.to_owned(),
+        formula: about.formula.to_owned(),
+        citation: about.citation.to_owned(),
+        ports: about
+            .ports
+            .iter()
+            .map(|port| Port {
+                role: port.role.to_owned(),
+                space: match port.space {
+                    fusion_sdk::Space::Model => Space::Model,
+                    fusion_sdk::Space::Dataset => Space::Dataset,
+                },
+                min: port.min,
+                max: port.max,
+                settings: port.settings,
+                doc: port.doc.to_owned(),
+            })
+            .collect(),
+        params: described.params.clone(),
+        kernel: match about.class {
+            Class::Elementwise => KernelClass::Elementwise,
+            Class::Route => KernelClass::Route,
+        },
+        passes: about.passes,
+        random: about.random,
+    }
+}
+
+fn verb(category: Category) -> Verb {
+    match category {
+        Category::Align => Verb::Align,
+        Category::Repair => Verb::Repair,
+        Category::Connect => Verb::Connect,
+        Category::Average => Verb::Average,
+        Category::Select => Verb::Select,
+        Category::Stitch => Verb::Stitch,
+        Category::Ensemble => Verb::Ensemble,
+        Category::Distill => Verb::Distill,
+        Category::Evaluate => Verb::Evaluate,
+    }
+}

@@ -1,0 +1,117 @@
+//! The walk over the graph: each node becomes a view of a model, an output or a verdict; what fails becomes diagnostics and
+//! the walk goes on, so that one run reports all that is wrong.
+
+use std::collections::BTreeMap;
+
+use fusion_dsl::codes::Code;
+use fusion_dsl::descriptor::{KernelClass, Verb};
+use fusion_dsl::diag::{Diagnostic, has_errors};
+use fusion_dsl::graph::{Graph, Node, NodeId, NodeKind, Ref};
+use fusion_dsl::span::Span;
+
+use super::ir::{Program, View};
+use super::outputs::Output;
+use super::report::StageReport;
+use super::{Options, Plan, cost, report};
+use crate::method::Registry;
+use crate::plan::facts::Verdict;
+
+/// State of the walk.
+pub(super) struct Builder<'a> {
+    pub(super) graph: &'a Graph,
+    pub(super) registry: &'a Registry,
+    pub(super) options: &'a Options,
+    pub(super) program: Program,
+    pub(super) views: BTreeMap<NodeId, View>,
+    pub(super) stages: Vec<StageReport>,
+    pub(super) outputs: Vec<Output>,
+    pub(super) verdicts: Vec<Verdict>,
+    pub(super) diagnostics: Vec<Diagnostic>,
+}
+
+impl<'a> Builder<'a> {
+    pub(super) fn new(graph: &'a Graph, registry: &'a Registry, options: &'a Options) -> Self {
+        Builder {
+            graph,
+            registry,
+            options,
+            program: Program::default(),
+            views: BTreeMap::new(),
+            stages: Vec::new(),
+            outputs: Vec::new(),
+            verdicts: Vec::new(),
+            diagnostics: Vec::new(),
+        }
+    }
+
+    pub(super) fn walk(&mut self) {
+        for (id, node) in self.graph.iter() {
+            match &node.kind {
+                NodeKind::Model { source, settings } => self.model(id, node, source, settings),
+                NodeKind::Stage(stage) => self.stage(id, node, stage),
+                NodeKind::Save { input, path, settings, path_span } => {
+                    self.save(id, node, input, path, settings, *path_span);
+                }
+                NodeKind::Expect { formula, text } => self.expect(node, formula, text),
+                NodeKind::Data { .. } => self.not_built(node.span, "data sets"),
+                NodeKind::Report { .. } => self.not_built(node.span, "reports"),
+            }
+        }
+    }
+
+    fn stage(&mut self, id: NodeId, node: &'a Node, stage: &'a fusion_dsl::graph::Stage) {
+        let Some(entry) = self.registry.get(&stage.method) else {
+            return self.not_built(stage.method_span, &format!("the method `{}`", stage.method));
+        };
+        match (stage.verb, entry.descriptor.kernel) {
+            (Verb::Stitch, KernelClass::Route) => self.stitch(id, node, stage),
+            (_, KernelClass::Elementwise) => self.elementwise(id, node, stage, entry),
+            _ => self.not_built(stage.method_span, &format!("the kernel class of `{}`", stage.method)),
+        }
+    }
+
+    /// What the language knows but this version cannot run.
+    pub(super) fn not_built(&mut self, span: Span, what: &str) {
+        self.diagnostics.push(
+            Diagnostic::new(Code::VerbWithoutMethods, span, format!("{what} cannot be run by this version of fusion"))
+                .note("`fusion methods` lists what can"),
+        );
+    }
+
+    pub(super) fn error(&mut self, diagnostic: Diagnostic) {
+        self.diagnostics.push(diagnostic);
+    }
+
+    /// The view of a reference, or `None` if its node failed (and has been reported) or has none.
+    pub(super) fn view(&mut self, reference: &Ref, span: Span) -> Option<View> {
+        if let Some(part) = &reference.part {
+            let name = &self.graph.node(reference.node).name;
+            self.diagnostics.push(Diagnostic::new(
+                Code::UnknownPart,
+                span,
+                format!("`{name}` has no part `{part}`"),
+            ));
+            return None;
+        }
+        self.views.get(&reference.node).cloned()
+    }
+
+    pub(super) fn finish(mut self) -> (Option<Plan>, Vec<Diagnostic>) {
+        if !has_errors(&self.diagnostics) {
+            self.check_space();
+        }
+        fusion_dsl::diag::sort(&mut self.diagnostics);
+        if has_errors(&self.diagnostics) {
+            return (None, self.diagnostics);
+        }
+        let report = report::assemble(&self, cost::of(&self.program, &self.outputs, self.registry, self.options));
+        let plan = Plan {
+            graph: self.graph.clone(),
+            program: self.program,
+            views: self.views,
+            outputs: self.outputs,
+            report,
+        };
+        (Some(plan), self.diagnostics)
+    }
+}

@@ -1,0 +1,90 @@
+//! The planner: it checks a recipe's graph against the headers of the models and compiles it into an execution graph.
+//!
+//! It never reads a weight. Everything that headers can tell is a [`Diagnostic`] here; what it returns without errors can
+//! only fail for reasons of the machine (disk, memory, a file that changes) or of the values (NaN).
+
+mod average;
+mod build;
+mod cost;
+mod explain;
+mod facts;
+mod graph_view;
+pub mod ir;
+mod models;
+pub mod outputs;
+mod report;
+mod settings;
+mod stitch;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use fusion_dsl::diag::Diagnostic;
+use fusion_dsl::graph::{Graph, NodeId};
+
+use crate::method::{DeviceName, Registry};
+
+pub use explain::{Explained, explain};
+pub use facts::{Fact, Verdict};
+pub use graph_view::{GraphEdge, GraphView, graph_view};
+pub use outputs::{Output, OutputTensor};
+pub use report::{CopyReport, Cost, ExceptionReport, InputReport, OutputReport, PlanReport, SettingReport, StageReport};
+pub use settings::Traced;
+
+/// What a run may use, and where it stands.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The recipe's folder: relative paths start here.
+    pub root: PathBuf,
+    /// Where apply passes run.
+    pub device: DeviceName,
+    /// Bytes for our own buffers.
+    pub memory: u64,
+    /// Worker threads.
+    pub threads: usize,
+    /// Replace outputs that are there.
+    pub overwrite: bool,
+    /// NaN and infinity are warnings rather than errors.
+    pub allow_non_finite: bool,
+    /// Folder for content hashes of inputs, remembered between runs; `None` remembers nothing.
+    pub cache: Option<PathBuf>,
+    /// Elements that a worker writes at once; a multiple of 64 Ki. The result does not depend on it.
+    pub chunk: usize,
+}
+
+impl Options {
+    /// Defaults of the command for a recipe in `root`: fused CPU kernels, 512 MB, all processors.
+    pub fn new(root: impl Into<PathBuf>) -> Options {
+        Options {
+            root: root.into(),
+            device: DeviceName::Cpu,
+            memory: 512 << 20,
+            threads: std::thread::available_parallelism().map_or(1, usize::from),
+            overwrite: false,
+            allow_non_finite: false,
+            cache: None,
+            chunk: 256 << 10,
+        }
+    }
+}
+
+/// A plan: the execution graph, and what it amounts to.
+pub struct Plan {
+    /// The graph it was made from.
+    pub graph: Graph,
+    /// The execution graph.
+    pub program: ir::Program,
+    /// Models by node.
+    pub views: BTreeMap<NodeId, ir::View>,
+    /// One per `save`.
+    pub outputs: Vec<Output>,
+    /// What people and machines read.
+    pub report: PlanReport,
+}
+
+/// Plans a graph. The plan is there only if no diagnostic is an error.
+pub fn plan(graph: &Graph, registry: &Registry, options: &Options) -> (Option<Plan>, Vec<Diagnostic>) {
+    let mut builder = build::Builder::new(graph, registry, options);
+    builder.walk();
+    builder.finish()
+}

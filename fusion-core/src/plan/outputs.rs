@@ -1,0 +1,388 @@
+//! `save` items: which tensors go where in which dtype, and whether what is there already is the result.
+
+use std::path::{Path, PathBuf};
+
+use fusion_dsl::codes::Code;
+use fusion_dsl::diag::Diagnostic;
+use fusion_dsl::graph::{Node, NodeId, Ref, Setting, Value};
+use fusion_dsl::span::Span;
+use serde::{Deserialize, Serialize};
+
+use super::build::Builder;
+use super::ir::{Program, TensorId, View};
+use super::models::resolve;
+use crate::checkpoint::SourceFile;
+use crate::checkpoint::write::Target;
+use crate::tensor::Dtype;
+
+/// Bytes of a shard where the recipe says nothing.
+const SHARD: u64 = 5_000_000_000;
+
+/// The file in an output folder that says how it was made.
+pub const RECORD: &str = "fusion.json";
+
+/// One tensor of an output.
+#[derive(Clone, Debug)]
+pub struct OutputTensor {
+    /// Name in the file.
+    pub name: String,
+    /// In the arena.
+    pub tensor: TensorId,
+    /// As written.
+    pub dtype: Dtype,
+}
+
+/// A `save`.
+#[derive(Clone, Debug)]
+pub struct Output {
+    /// The saved model's name.
+    pub name: String,
+    /// The `save` node.
+    pub node: NodeId,
+    /// As written in the recipe.
+    pub path: String,
+    /// Where it goes.
+    pub target: Target,
+    /// In file order: by position in the stack, then by name.
+    pub tensors: Vec<OutputTensor>,
+    /// Bytes of a shard at the most.
+    pub shard_bytes: u64,
+    /// Source whose `config.json` is taken and patched.
+    pub config: Option<usize>,
+    /// Source whose tokenizer files are taken.
+    pub tokenizer: Option<usize>,
+    /// The dtype asked for.
+    pub dtype: Option<Dtype>,
+    /// The model.
+    pub view: View,
+    /// Replace what is there.
+    pub overwrite: bool,
+    /// Hex BLAKE3 of all that determines the bytes.
+    pub key: String,
+    /// What will happen.
+    pub state: State,
+    /// The path's text.
+    pub span: Span,
+}
+
+/// What a run does with an output, and why.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "action", rename_all = "snake_case")]
+pub enum State {
+    /// It is there and was made from the same inputs with the same settings.
+    Cached,
+    /// It is computed.
+    Run {
+        /// Why: `new`, or what changed since it was made.
+        why: Vec<String>,
+    },
+}
+
+/// What the record of an output says of an input; time stamps are compared to skip work, contents by `hash`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InputRecord {
+    /// Name in the recipe.
+    pub name: String,
+    /// As written.
+    pub path: String,
+    /// Files with size, modification time (ns) and inode.
+    pub files: Vec<(String, u64, u64, u64)>,
+    /// BLAKE3 of the tensors that were read; empty before the run.
+    pub hash: String,
+}
+
+/// What stands in [`RECORD`], apart from the writer's own entries.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Record {
+    /// Tool version.
+    pub tool: String,
+    /// See [`Output::key`].
+    pub key: String,
+    /// Hash of the recipe's part of the key.
+    pub recipe: String,
+    /// Inputs.
+    pub inputs: Vec<InputRecord>,
+    /// Settings per stage as text, to tell what changed.
+    pub settings: Vec<(String, String)>,
+    /// Device of the run.
+    pub device: String,
+}
+
+impl Output {
+    /// Number of files that the tensors take: greedy, a tensor is never split.
+    pub(super) fn shards(&self, program: &Program) -> usize {
+        let (mut shards, mut filled) = (1, 0);
+        for tensor in &self.tensors {
+            let bytes = program.tensor(tensor.tensor).len() * tensor.dtype.size() as u64;
+            if filled > 0 && filled + bytes > self.shard_bytes {
+                shards += 1;
+                filled = 0;
+            }
+            filled += bytes;
+        }
+        shards
+    }
+}
+
+impl Builder<'_> {
+    pub(super) fn save(
+        &mut self,
+        id: NodeId,
+        _node: &Node,
+        input: &Ref,
+        path: &str,
+        settings: &[Setting],
+        span: Span,
+    ) {
+        let Some(view) = self.view(input, span) else { return };
+        let find = |name: &str| settings.iter().find(|setting| setting.name == name);
+        let dtype = find("dtype").and_then(|setting| match &setting.value {
+            Value::Word(word) | Value::Text(word) => Dtype::from_name(word),
+            _ => None,
+        });
+        let shard_bytes = match find("shard").map(|setting| &setting.value) {
+            Some(Value::Bytes(bytes)) => *bytes,
+            _ => SHARD,
+        };
+        let own = matches!(find("overwrite").map(|setting| &setting.value), Some(Value::Bool(true)));
+        let mut donor = |name: &str| match find(name).map(|setting| (&setting.value, setting.value_span)) {
+            Some((Value::Node(reference), at)) => self.view(reference, at).and_then(|view| view.donor),
+            _ => view.donor,
+        };
+        let (config, tokenizer) = (donor("config"), donor("tokenizer"));
+        let mut tensors: Vec<_> = view
+            .tensors
+            .iter()
+            .map(|(name, entry)| {
+                let natural = self.program.tensor(entry.tensor).dtype;
+                let dtype = dtype.filter(|_| natural.is_float()).unwrap_or(natural);
+                (entry.position, OutputTensor { name: name.clone(), tensor: entry.tensor, dtype })
+            })
+            .collect();
+        tensors.sort_by(|(a, x), (b, y)| a.cmp(b).then_with(|| x.name.cmp(&y.name)));
+        let full = resolve(&self.options.root, path);
+        let target = if path.ends_with(".safetensors") { Target::File(full.clone()) } else { Target::Folder(full.clone()) };
+        let overwrite = own || self.options.overwrite;
+        if !self.check_target(&full, path, span) {
+            return;
+        }
+        let mut output = Output {
+            name: self.graph.node(input.node).name.clone(),
+            node: id,
+            path: path.to_owned(),
+            target,
+            tensors: tensors.into_iter().map(|(_, tensor)| tensor).collect(),
+            shard_bytes,
+            config,
+            tokenizer,
+            dtype,
+            view,
+            overwrite,
+            key: String::new(),
+            state: State::Run { why: vec!["new".to_owned()] },
+            span,
+        };
+        output.key = self.key(&output);
+        output.state = self.state(&output, &full);
+        let cached = output.state == State::Cached;
+        if full.exists() && !overwrite && !cached {
+            let why = match &output.state {
+                State::Run { why } => why.join("; "),
+                State::Cached => String::new(),
+            };
+            self.error(
+                Diagnostic::new(Code::TargetExists, span, format!("`{path}` exists already"))
+                    .note(format!("it is not this recipe's result: {why}"))
+                    .help("`--overwrite` (or `overwrite = true` here) replaces it as a whole"),
+            );
+        }
+        self.outputs.push(output);
+    }
+
+    /// An output must not lie in, above or at an input, nor at another output.
+    fn check_target(&mut self, full: &Path, path: &str, span: Span) -> bool {
+        let plain = |path: &Path| path.canonicalize().unwrap_or_else(|_| normal(path));
+        let target = plain(full);
+        for source in &self.program.sources {
+            let input = plain(&resolve(&self.options.root, &source.path));
+            if target.starts_with(&input) || input.starts_with(&target) {
+                let diagnostic = Diagnostic::new(
+                    Code::OutputInsideInput,
+                    span,
+                    format!("the output `{path}` and the input `{}` are in one place", source.path),
+                )
+                .note("inputs are memory-mapped while the output is written")
+                .help("save to another folder");
+                self.error(diagnostic);
+                return false;
+            }
+        }
+        if let Some(other) = self.outputs.iter().find(|output| plain(&resolve(&self.options.root, &output.path)) == target) {
+            let diagnostic = Diagnostic::new(Code::SameTarget, span, format!("`{path}` is saved to twice"))
+                .secondary(other.span, "first here");
+            self.error(diagnostic);
+            return false;
+        }
+        true
+    }
+
+    fn key(&self, output: &Output) -> String {
+        let mut hash = blake3::Hasher::new();
+        hash.update(env!("CARGO_PKG_VERSION").as_bytes());
+        hash.update(self.recipe_key(output).as_bytes());
+        hash.update(self.options.device.to_string().as_bytes());
+        for record in input_records(&self.program) {
+            // Inode and path may differ between machines; size and time say whether a resume may go on.
+            for (name, size, modified, _) in &record.files {
+                hash.update(format!("{name}\0{size}\0{modified}\0").as_bytes());
+            }
+        }
+        for tensor in &output.tensors {
+            hash.update(format!("{}\0{}\0", tensor.name, tensor.dtype).as_bytes());
+        }
+        hash.finalize().to_hex().to_string()
+    }
+
+    fn recipe_key(&self, output: &Output) -> String {
+        self.graph.keys().get(output.node.0 as usize).map(|key| blake3::Hash::from_bytes(*key).to_hex().to_string()).unwrap_or_default()
+    }
+
+    /// The record of what is there, compared with what would be made.
+    fn state(&self, output: &Output, full: &Path) -> State {
+        if !full.exists() {
+            return State::Run { why: vec!["new".to_owned()] };
+        }
+        let Ok(text) = std::fs::read_to_string(full.join(RECORD)) else {
+            return State::Run { why: vec![format!("it has no `{RECORD}`, so fusion did not make it")] };
+        };
+        let Ok(old) = serde_json::from_str::<Record>(&text) else {
+            return State::Run { why: vec![format!("its `{RECORD}` cannot be read")] };
+        };
+        if old.key == output.key {
+            return State::Cached;
+        }
+        let mut why = Vec::new();
+        let new = self.record(output);
+        if old.tool != new.tool {
+            why.push(format!("fusion {} → {}", old.tool, new.tool));
+        }
+        if old.device != new.device {
+            why.push(format!("device {} → {}", old.device, new.device));
+        }
+        for input in &new.inputs {
+            match old.inputs.iter().find(|other| other.name == input.name) {
+                None => why.push(format!("input `{}` is new", input.name)),
+                Some(other) if other.files.iter().map(|f| (f.1, f.2)).ne(input.files.iter().map(|f| (f.1, f.2))) => {
+                    why.push(format!("files of `{}` changed", input.name));
+                }
+                Some(_) => {}
+            }
+        }
+        for (name, settings) in &new.settings {
+            match old.settings.iter().find(|(other, _)| other == name) {
+                Some((_, before)) if before == settings => {}
+                Some((_, before)) => why.push(format!("`{name}`: {before} → {settings}")),
+                None => why.push(format!("stage `{name}` is new")),
+            }
+        }
+        if why.is_empty() {
+            why.push("the recipe changed".to_owned());
+        }
+        State::Run { why }
+    }
+
+    fn record(&self, output: &Output) -> Record {
+        Record {
+            tool: env!("CARGO_PKG_VERSION").to_owned(),
+            key: output.key.clone(),
+            recipe: self.recipe_key(output),
+            inputs: input_records(&self.program),
+            settings: self.stages.iter().map(|stage| (stage.name.clone(), stage.summary())).collect(),
+            device: self.options.device.to_string(),
+        }
+    }
+
+    /// Outputs must fit on their disks.
+    pub(super) fn check_space(&mut self) {
+        let mut needs: Vec<(u64, u64, Span, u64, PathBuf)> = Vec::new(); // device id, free, span, bytes
+        for output in self.outputs.iter().filter(|output| output.state != State::Cached) {
+            let full = resolve(&self.options.root, &output.path);
+            let bytes: u64 =
+                output.tensors.iter().map(|t| self.program.tensor(t.tensor).len() * t.dtype.size() as u64).sum();
+            let Some(folder) = full.ancestors().skip(1).find(|folder| folder.is_dir()) else { continue };
+            let Ok(stat) = rustix::fs::statvfs(folder) else { continue };
+            let free = stat.f_bavail.saturating_mul(stat.f_frsize);
+            match needs.iter_mut().find(|need| need.0 == stat.f_fsid) {
+                Some(need) => need.3 += bytes,
+                None => needs.push((stat.f_fsid, free, output.span, bytes, folder.to_owned())),
+            }
+        }
+        for (_, free, span, bytes, folder) in needs {
+            if bytes > free {
+                let diagnostic = Diagnostic::new(
+                    Code::NotEnoughDisk,
+                    span,
+                    format!("the output needs {} but `{}` has {} free", size(bytes), folder.display(), size(free)),
+                )
+                .help("save to another disk, or in a smaller dtype");
+                self.error(diagnostic);
+            }
+        }
+    }
+}
+
+/// The inputs of a program for the record.
+pub(crate) fn input_records(program: &Program) -> Vec<InputRecord> {
+    let files = |files: &[SourceFile]| {
+        files
+            .iter()
+            .map(|file| {
+                let name = file.path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+                let modified = file
+                    .modified
+                    .and_then(|time| time.duration_since(std::time::UNIX_EPOCH).ok())
+                    .map_or(0, |since| since.as_nanos() as u64);
+                (name, file.size, modified, file.inode)
+            })
+            .collect()
+    };
+    let sources = program.sources.iter().map(|source| InputRecord {
+        name: source.name.clone(),
+        path: source.path.clone(),
+        files: files(source.checkpoint.files()),
+        hash: String::new(),
+    });
+    let adapters = program.adapters.iter().map(|adapter| InputRecord {
+        name: format!("{}+adapter", adapter.name),
+        path: adapter.path.clone(),
+        files: files(&adapter.adapter.files()),
+        hash: String::new(),
+    });
+    sources.chain(adapters).collect()
+}
+
+/// `a/../b` without asking the file system.
+fn normal(path: &Path) -> PathBuf {
+    let mut out = PathBuf::new();
+    for part in path.components() {
+        match part {
+            std::path::Component::ParentDir => {
+                out.pop();
+            }
+            std::path::Component::CurDir => {}
+            other => out.push(other),
+        }
+    }
+    std::path::absolute(&out).unwrap_or(out)
+}
+
+/// Bytes for people: decimal units, as disks and Hugging Face count.
+pub fn size(bytes: u64) -> String {
+    let value = bytes as f64;
+    for (unit, scale) in [("TB", 1e12), ("GB", 1e9), ("MB", 1e6), ("kB", 1e3)] {
+        if value >= scale {
+            return format!("{:.*} {unit}", if value < 10.0 * scale { 2 } else { 1 }, value / scale);
+        }
+    }
+    format!("{bytes} B")
+}
