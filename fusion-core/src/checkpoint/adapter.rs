@@ -592,7 +592,3 @@ fn part_of(name: &str) -> Part {
     }
     Part::Whole { name: plain.join(".") }
 }
-
-#[cfg(test)]
-#[path = "adapter_tests.rs"]
-mod tests;

@@ -41,6 +41,3 @@ pub(crate) fn read_archive(path: &Path, bytes: &[u8]) -> Result<Contents, Checkp
 pub(crate) fn looks_like_pickle(bytes: &[u8]) -> bool {
     matches!(bytes, [0x80, 1..=5, ..])
 }
-
-#[cfg(test)]
-mod tests;
