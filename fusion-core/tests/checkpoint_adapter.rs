@@ -5,7 +5,7 @@ mod support;
 use std::path::Path;
 
 use fusion_core::checkpoint::{Adapter, Bound, Checkpoint, LowRank};
-use support::{Entry, f32s, safetensors, write};
+use support::{Entry, Pickle, f32s, safetensors, torch_file, write};
 
 const CONFIG: &str = r#"{"peft_type":"LORA","base_model_name_or_path":"org/base","r":2,"lora_alpha":8"#;
 
@@ -204,4 +204,19 @@ fn a_base_that_does_not_fit_is_named() {
         adapter(folder.path(), "", &[f32s(&nan[0], &[2, 4], &[f32::NAN; 8]), f32s(&nan[1], &[3, 2], &B)])
             .unwrap();
     assert!(opened.delta("model.q.weight").unwrap_err().to_string().contains("NaN"));
+}
+
+#[test]
+fn an_adapter_as_a_pytorch_file_is_the_same() {
+    let folder = tempfile::tempdir().unwrap();
+    let q = names("model.q");
+    let from_safetensors = adapter(folder.path(), "", &pair(&q)).unwrap().delta("model.q.weight").unwrap();
+    let other = tempfile::tempdir().unwrap();
+    let pickle = Pickle::new().raw(b"}(").str(&q[0]).tensor("FloatStorage", "0", 8, 0, &[2, 4], &[4, 1]);
+    let pickle = pickle.str(&q[1]).tensor("FloatStorage", "1", 6, 0, &[3, 2], &[2, 1]).raw(b"u").stop();
+    let bytes = |values: &[f32]| values.iter().flat_map(|v| v.to_le_bytes()).collect::<Vec<u8>>();
+    write(other.path(), "adapter_config.json", format!("{CONFIG}}}"));
+    write(other.path(), "adapter_model.bin", torch_file(&pickle, &[("0", &bytes(&A)), ("1", &bytes(&B))]));
+    let opened = Adapter::open(other.path()).unwrap();
+    assert_eq!(opened.delta("model.q.weight").unwrap(), from_safetensors);
 }

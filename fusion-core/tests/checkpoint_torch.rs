@@ -326,6 +326,18 @@ fn the_state_dict_is_found_or_the_choice_is_named() {
     );
     let optimizer = file(tensor(Pickle::new().raw(b"}(").str("optimizer").raw(b"}(").str("w")).raw(b"uu"));
     assert!(matches!(open_bytes(&optimizer), Err(CheckpointError::Ambiguous { .. })));
+    // PyTorch's tutorial saves the last loss, a tensor, beside the model and its optimizer.
+    let tutorial =
+        tensor(tensor(Pickle::new().raw(b"}(").str("loss")).str("model_state_dict").raw(b"}(").str("w"))
+            .raw(b"u");
+    let tutorial = tensor(tutorial.str("optimizer_state_dict").raw(b"}(").str("m")).raw(b"uu");
+    let checkpoint = open_bytes(&file(tutorial)).unwrap();
+    assert_eq!((checkpoint.tensors().len(), checkpoint.find("w")), (1, Some(0)));
+    assert_eq!(checkpoint.skipped()[0].name, "loss");
+    let beside =
+        tensor(tensor(Pickle::new().raw(b"}(").str("w")).str("optimizer").raw(b"}(").str("m")).raw(b"uu");
+    let checkpoint = open_bytes(&file(beside)).unwrap();
+    assert_eq!((checkpoint.tensors().len(), checkpoint.skipped()[0].what.as_str()), (1, "training state"));
     let list = file(tensor(Pickle::new().raw(b"](")).raw(b"e"));
     assert!(open_bytes(&list).unwrap_err().to_string().contains("a `list` object"));
     let twice = tensor(tensor(Pickle::new().raw(b"}(").str("w")).str("w"));

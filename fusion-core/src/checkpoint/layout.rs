@@ -54,7 +54,7 @@ pub struct Template {
 /// Tensors that must stay equal, because they are one parameter under several names.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Tie {
-    /// Names, sorted; with [`TieReason::Absent`] the names include the one that the file leaves out.
+    /// Names, sorted; with [`TieReason::Absent`] only that of the embedding, for the file does not name the other.
     pub names: Vec<String>,
     /// How it is known.
     pub reason: TieReason,
@@ -130,7 +130,9 @@ impl Layout {
     /// Whether the output head is the input embedding under another name.
     #[must_use]
     pub fn tied_head(&self) -> bool {
-        self.ties.iter().any(|tie| tie.names.iter().any(|name| is_output_head(name)))
+        self.ties
+            .iter()
+            .any(|tie| tie.reason == TieReason::Absent || tie.names.iter().any(|name| is_output_head(name)))
     }
 
     /// Which stack (position in [`Self::stacks`]) and which layer of it a tensor belongs to.
@@ -164,9 +166,7 @@ impl Layout {
                 }
             }
             None if declared != Some(false) && predicts_tokens(config) => {
-                let mut names = vec![input.name.clone(), "lm_head.weight".to_owned()];
-                names.sort();
-                ties.push(Tie { names, reason: TieReason::Absent });
+                ties.push(Tie { names: vec![input.name.clone()], reason: TieReason::Absent });
             }
             _ => {}
         }
@@ -183,8 +183,11 @@ impl Layout {
             setting(config, "vocab_size").and_then(Value::as_u64).and_then(|n| usize::try_from(n).ok());
         let size = match declared {
             Some(size) if candidates.iter().any(|tensor| tensor.shape.contains(&size)) => size,
-            // Without a (matching) declaration: the rows of the embedding.
-            _ => candidates.iter().find(|tensor| tensor.shape.len() == 2).map(|tensor| tensor.shape[0])?,
+            // Without a (matching) declaration: the rows of the embedding. A head alone may be a classifier's.
+            _ => {
+                let mut embeddings = candidates.iter().filter(|tensor| is_input_embedding(&tensor.name));
+                embeddings.find(|tensor| tensor.shape.len() == 2).map(|tensor| tensor.shape[0])?
+            }
         };
         // Axis 0 first: where the vocabulary is as large as the hidden size, embeddings and heads have it there.
         let axes = candidates

@@ -76,7 +76,7 @@ fn ties_are_declared_absent_or_shared() {
     assert_eq!(declared.ties[0].reason, TieReason::Declared);
     let absent = Layout::new(&llama(2, false), Some(&causal), &[]);
     assert_eq!(absent.ties[0].reason, TieReason::Absent);
-    assert_eq!(absent.ties[0].names, ["lm_head.weight", "model.embed_tokens.weight"]);
+    assert_eq!(absent.ties[0].names, ["model.embed_tokens.weight"]);
     assert!(absent.tied_head());
     // A bare encoder has no head to tie.
     let bare = Layout::new(&llama(2, false), Some(&json!({"architectures": ["LlamaModel"]})), &[]);
@@ -183,6 +183,6 @@ fn the_vocabulary_is_found_without_a_configuration_and_in_composed_ones() {
             && layout.is_embedding("model.embed_tokens.weight")
             && !layout.is_embedding("lm_head.weight")
     );
-    let none = Layout::new(&tensors(&[("fc.weight", &[10, 4])]), None, &[]);
+    let none = Layout::new(&tensors(&[("fc.weight", &[10, 4]), ("head.weight", &[1000, 4])]), None, &[]);
     assert_eq!(none.vocabulary, None);
 }

@@ -1,6 +1,6 @@
 //! Turns located files into a [`Checkpoint`]: sniffs the format, reads headers, and reconciles them with the index.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, OnceLock};
 
@@ -191,6 +191,7 @@ fn reconcile(
 ) -> Result<(), CheckpointError> {
     let held: HashMap<&str, usize> =
         found.iter().map(|(shard, tensor)| (tensor.name.as_str(), *shard)).collect();
+    let left_out: HashSet<&str> = skipped.iter().map(|entry| entry.name.as_str()).collect();
     for (name, &shard) in &index.tensors {
         match held.get(name.as_str()) {
             Some(&actual) if actual == shard => {}
@@ -206,7 +207,7 @@ fn reconcile(
                     "the index and the shards are from different versions of the model; download both again",
                 ));
             }
-            None if skipped.iter().any(|entry| entry.name == *name) => {}
+            None if left_out.contains(name.as_str()) => {}
             None => {
                 return Err(CheckpointError::of_tensor(
                     path,

@@ -24,8 +24,8 @@ pub(super) struct Selected<'a> {
     pub(super) skipped: Vec<Skipped>,
 }
 
-/// Chooses the state dict below `root`: the outermost dictionary with tensors of its own, reached through the usual
-/// wrapper keys, or through the only key that leads to tensors.
+/// Chooses the state dict below `root`: the usual wrapper keys are followed first, then the only key that leads to
+/// tensors; the first dictionary with tensors of its own and no wrapper is it.
 pub(super) fn select<'a>(
     path: &'a Path,
     arena: &'a Arena,
@@ -34,6 +34,7 @@ pub(super) fn select<'a>(
     let carries = carriers(arena);
     let resave = "load the file in PyTorch and save `model.state_dict()`, best as safetensors";
     let mut dict = root;
+    let mut beside = Vec::new();
     for _ in 0..MAX_NESTING {
         let Value::Dict(pairs) = arena.get(dict) else {
             let what = arena.describe(dict);
@@ -47,18 +48,6 @@ pub(super) fn select<'a>(
                 CheckpointError::unsupported(path, format!("it holds no tensors, only a `{what}`"), resave)
             });
         };
-        if pairs.iter().any(|&(_, value)| matches!(arena.get(value), Value::Tensor(_))) {
-            let mut walk = Walk {
-                path,
-                arena,
-                carries: &carries,
-                open: HashSet::new(),
-                name_bytes: 0,
-                out: Selected { tensors: Vec::new(), skipped: Vec::new() },
-            };
-            walk.dict(dict, "", 0)?;
-            return walk.finish();
-        }
         let leading: Vec<(&str, Id)> = pairs
             .iter()
             .filter(|&&(_, value)| carries[value as usize])
@@ -66,9 +55,28 @@ pub(super) fn select<'a>(
             .collect();
         let wrapped: Vec<(&str, Id)> =
             leading.iter().copied().filter(|(key, _)| WRAPPERS.contains(key)).collect();
+        let own = |&(_, value): &(&str, Id)| matches!(arena.get(value), Value::Tensor(_));
+        // Scripts keep a tensor such as the last loss beside the model: a wrapper comes before tensors of its own level.
+        let plain = wrapped.iter().all(|(_, value)| !matches!(arena.get(*value), Value::Dict(_)));
+        if plain && leading.iter().any(own) {
+            let mut walk = Walk {
+                path,
+                arena,
+                carries: &carries,
+                open: HashSet::new(),
+                name_bytes: 0,
+                out: Selected { tensors: Vec::new(), skipped: beside },
+            };
+            walk.dict(dict, "", 0)?;
+            return walk.finish();
+        }
+        beside.extend(leading.iter().filter(|entry| own(entry)).map(|(key, _)| Skipped {
+            name: shorten(key).to_owned(),
+            what: "tensor beside the model".to_owned(),
+        }));
         dict = match (wrapped.as_slice(), leading.as_slice()) {
             ([(_, inner)], _) => *inner,
-            ([], [(key, inner)]) if !key.contains("optim") => *inner,
+            ([], [(key, inner)]) if !is_training(key) => *inner,
             ([], []) => return Err(CheckpointError::unsupported(path, "it holds no tensors", resave)),
             (several, all) => {
                 let keys = if several.is_empty() { all } else { several };
@@ -169,6 +177,9 @@ impl<'a> Walk<'a, '_> {
                     ));
                 }
                 Value::Tensor(tensor) => self.out.tensors.push((name, tensor)),
+                Value::Dict(_) if self.carries[value as usize] && is_training(&name) => {
+                    self.out.skipped.push(Skipped { name, what: "training state".to_owned() });
+                }
                 Value::Dict(_) if self.carries[value as usize] => {
                     self.dict(value, &format!("{name}."), depth + 1)?
                 }
@@ -220,6 +231,12 @@ impl<'a> Walk<'a, '_> {
         }
         Ok(self.out)
     }
+}
+
+/// Whether a dictionary beside the weights is an optimizer's or scheduler's by its name.
+fn is_training(name: &str) -> bool {
+    let last = name.rsplit('.').next().unwrap_or(name);
+    last.contains("optim") || last.contains("scheduler")
 }
 
 fn shorten(text: &str) -> &str {
