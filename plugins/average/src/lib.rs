@@ -4,18 +4,40 @@
 #![forbid(unsafe_code)]
 
 mod combine;
+pub mod dare;
+#[cfg(feature = "burn")]
+mod device;
 pub mod linear;
 pub mod mean;
+pub mod model_stock;
+pub mod settings;
+pub mod slerp;
 pub mod stitch;
+pub mod task_arithmetic;
+pub mod ties;
+mod votes;
 mod weights;
 
+pub use dare::Dare;
 pub use linear::Linear;
 pub use mean::Mean;
+pub use model_stock::ModelStock;
+pub use slerp::Slerp;
+pub use stitch::stitch;
+pub use task_arithmetic::TaskArithmetic;
+pub use ties::Ties;
 pub use weights::Weight;
 
-/// Adds every method of the family.
+/// Adds every method of the family, with its form on burn devices where the build has them.
 pub fn register(registry: &mut fusion_core::method::Registry) {
-    registry.add::<Mean>();
-    registry.add::<Linear>();
-    registry.add_route(&stitch::stitch());
+    macro_rules! add {
+        ($($method:ty),+) => {$(
+            #[cfg(feature = "burn")]
+            registry.add_on_device::<$method>();
+            #[cfg(not(feature = "burn"))]
+            registry.add::<$method>();
+        )+};
+    }
+    add!(Mean, Linear, Slerp, TaskArithmetic, Ties, Dare, ModelStock);
+    registry.add_route(&stitch());
 }

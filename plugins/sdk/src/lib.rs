@@ -19,6 +19,7 @@ pub mod rng;
 pub mod select;
 pub mod stats;
 mod task;
+pub mod testing;
 
 pub use about::{About, Category, Class, Described, Port, Role, Space};
 pub use elementwise::{Elementwise, Method, erase};

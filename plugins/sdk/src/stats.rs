@@ -20,6 +20,14 @@ pub fn sum_of_squares(a: &[f32]) -> f64 {
     dot(a, a)
 }
 
+/// Σ |aᵢ| in f64.
+pub fn l1_norm(a: &[f32]) -> f64 {
+    simd(
+        #[inline(always)]
+        || accumulate(a, a, |x, _| f64::from(x.abs())),
+    )
+}
+
 /// Σ |aᵢ − bᵢ| in f64, each difference rounded to f32 first (as the methods do).
 pub fn l1_distance(a: &[f32], b: &[f32]) -> f64 {
     simd(
@@ -38,7 +46,8 @@ pub fn delta_dot(a: &[f32], b: &[f32], c: &[f32]) -> f64 {
             let (a, b, c) = (&a[..n], &b[..n], &c[..n]);
             let whole = n - n % LANES;
             for start in (0..whole).step_by(LANES) {
-                let (x, y, z) = (&a[start..start + LANES], &b[start..start + LANES], &c[start..start + LANES]);
+                let (x, y, z) =
+                    (&a[start..start + LANES], &b[start..start + LANES], &c[start..start + LANES]);
                 for lane in 0..LANES {
                     let z = f64::from(z[lane]);
                     lanes[lane] += (f64::from(x[lane]) - z) * (f64::from(y[lane]) - z);
@@ -96,11 +105,9 @@ mod tests {
             let c: Vec<f32> = (0..n).map(|i| (i % 5) as f32).collect();
             let by = |f: &dyn Fn(usize) -> f64| (0..n).map(f).sum::<f64>();
             assert_eq!(dot(&a, &b), by(&|i| f64::from(a[i]) * f64::from(b[i])));
+            assert_eq!(l1_norm(&a), by(&|i| f64::from(a[i].abs())));
             assert_eq!(l1_distance(&a, &b), by(&|i| f64::from((a[i] - b[i]).abs())));
-            assert_eq!(
-                delta_dot(&a, &b, &c),
-                by(&|i| f64::from(a[i] - c[i]) * f64::from(b[i] - c[i]))
-            );
+            assert_eq!(delta_dot(&a, &b, &c), by(&|i| f64::from(a[i] - c[i]) * f64::from(b[i] - c[i])));
         }
     }
 }
