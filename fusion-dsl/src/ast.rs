@@ -834,6 +834,20 @@ impl Reference {
     }
 }
 
+impl ExprKind {
+    /// `-` before a number makes a negative number, so that `-1` is one value in text and in JSON.
+    pub(crate) fn folded(self) -> Self {
+        match self {
+            ExprKind::Unary { op: UnaryOp::Neg, operand } => match operand.kind {
+                ExprKind::Number(value) => ExprKind::Number(-value),
+                ExprKind::Quantity { value, unit } => ExprKind::Quantity { value: -value, unit },
+                _ => ExprKind::Unary { op: UnaryOp::Neg, operand },
+            },
+            other => other,
+        }
+    }
+}
+
 impl Expr {
     /// A value and its place.
     pub fn new(kind: ExprKind, span: Span) -> Self {
@@ -926,7 +940,7 @@ impl Serialize for Expr {
 
 impl<'de> Deserialize<'de> for Expr {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Ok(Expr { kind: ExprKind::deserialize(deserializer)?, span: Span::NONE })
+        Ok(Expr { kind: ExprKind::deserialize(deserializer)?.folded(), span: Span::NONE })
     }
 }
 

@@ -4,12 +4,30 @@
 //! knows no tensor; it sees the outside through [`world::World`].
 
 pub mod ast;
+mod check;
 pub mod codes;
+pub mod compile;
 pub mod descriptor;
 pub mod diag;
+mod eval;
+pub mod fmt;
+pub mod keywords;
+mod lower;
+pub mod parse;
+pub mod print;
+pub mod render;
+mod resolve;
 pub mod span;
+mod sweep;
+pub mod glob;
+pub mod graph;
+pub mod hash;
+mod import;
+pub mod world;
 pub mod suggest;
 
 pub use codes::Code;
+pub use compile::{Compiled, Variant, compile};
 pub use diag::{Diagnostic, Edit, Fix, Label, Severity};
+pub use parse::{parse, parse_expr, parse_file};
 pub use span::{FileId, LineColumn, Source, SourceMap, Span, Spanned};

@@ -154,6 +154,12 @@ impl Source {
         LineColumn { line: line as u32 + 1, column: column as u32 + 1 }
     }
 
+    /// The byte where a line (from 1) starts; the end of the text where there is no such line.
+    pub fn line_start(&self, line: u32) -> usize {
+        let index = (line as usize).saturating_sub(1);
+        self.lines.get(index).map_or(self.text.len(), |start| *start as usize)
+    }
+
     /// The text of a line (from 1) without its line break; empty where there is no such line.
     pub fn line(&self, line: u32) -> &str {
         let Some(start) = (line as usize).checked_sub(1).and_then(|i| self.lines.get(i)) else { return "" };

@@ -77,6 +77,7 @@ codes! {
     Error "F0121" MisplacedHeader "the edition is stated once, on the first line";
     Error "F0122" SingleQuotes "texts stand in double quotes";
     Error "F0123" UnquotedText "a path or pattern is not quoted";
+    Error "F0124" EqualsForColon "arguments are named with `:`";
 
     // Names, parameters, settings, rules.
     Error "F0201" UnknownName "nothing has this name";
@@ -245,12 +246,31 @@ mod tests {
     fn every_page_says_what_it_means_shows_it_and_helps() {
         for code in Code::ALL {
             let body = code.body();
-            let (means, rest) = body.split_once("\n## Example\n").unwrap_or_else(|| panic!("{code}: no example"));
+            let (means, rest) =
+                body.split_once("\n## Example\n").unwrap_or_else(|| panic!("{code}: no example"));
             let (example, fix) =
                 rest.split_once("\n## How to fix it\n").unwrap_or_else(|| panic!("{code}: no fix"));
             assert!(means.trim().len() > 40, "{code}: meaning is too short");
             assert!(example.contains("```"), "{code}: example is not code");
             assert!(fix.trim().len() > 20, "{code}: fix is too short");
+        }
+    }
+
+    /// The recipe in a page's example.
+    fn example(code: Code) -> Option<&'static str> {
+        code.body().split_once("```fusion\n")?.1.split_once("```").map(|(recipe, _)| recipe)
+    }
+
+    #[test]
+    fn examples_of_syntax_trigger_their_code_and_all_others_parse() {
+        for code in Code::ALL {
+            let Some(recipe) = example(*code) else { continue };
+            let (_, diagnostics) = crate::parse(recipe);
+            if code.as_str().starts_with("F01") {
+                assert!(diagnostics.iter().any(|found| found.code == *code), "{code}: {diagnostics:#?}");
+            } else if *code != Code::ImportCycle {
+                assert!(diagnostics.is_empty(), "{code}: {diagnostics:#?}");
+            }
         }
     }
 }

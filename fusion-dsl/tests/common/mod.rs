@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use fusion_dsl::descriptor::{KernelClass, MethodDescriptor, Port, Space, Verb};
 use fusion_dsl::world::World;
+use fusion_dsl::{Diagnostic, FileId, Span, compile};
 use serde_json::{Value as Json, json};
 
 /// Methods and importable files.
@@ -239,7 +240,65 @@ pub fn methods() -> Vec<MethodDescriptor> {
 
 /// All verbs have methods.
 pub fn full() -> FakeWorld {
-    FakeWorld { methods: methods(), files: BTreeMap::new() }
+    let files = [
+        (
+            "zoo.fusion",
+            "fusion 1\nparam width: count = 3\nmodel llama from \"l\"\nmodel chat from \"c\"\naverage mid using linear { from llama { weight = width }; from chat }\nsave mid to \"never\"\n",
+        ),
+        ("circle.fusion", "fusion 1\nimport \"back.fusion\" as back\nmodel x from \"x\"\n"),
+        ("back.fusion", "fusion 1\nimport \"circle.fusion\" as circle\n"),
+        ("broken.fusion", "fusion 1\nmodel x from \"x\" { adapter: \"y\" }\n"),
+        ("open.fusion", "fusion 1\nparam n: count\nmodel x from \"x{n}\"\nsweep { n = [1] }\n"),
+        (
+            "sub/one.fusion",
+            "fusion 1\nimport \"two.fusion\" as two\nmodel x from \"models/x\"\nmodel y from \"hf:org/y\"\n",
+        ),
+        ("sub/two.fusion", "fusion 1\nmodel z from \"../z\"\n"),
+    ];
+    let files = files.into_iter().map(|(name, text)| (name.to_owned(), text.to_owned())).collect();
+    FakeWorld { methods: methods(), files }
+}
+
+/// Compiles a case. `# set: name=value` lines are `--set`, `# world: small` takes the smaller world. Messages in other sources
+/// than the case are moved into it: those about `--set` to their line, those in imports to the first import.
+pub fn diagnose(text: &str) -> Vec<Diagnostic> {
+    let world = if text.contains("# world: small") { small() } else { full() };
+    let mut lines = Vec::new();
+    let mut start = 0u32;
+    for line in text.lines() {
+        if let Some(pair) = line.strip_prefix("# set: ") {
+            let (name, value) = pair.split_once('=').expect("name=value");
+            lines.push((start, (name.to_owned(), value.to_owned())));
+        }
+        start += line.len() as u32 + 1;
+    }
+    let sets: Vec<_> = lines.iter().map(|(_, pair)| pair.clone()).collect();
+    let compiled = compile(&world, "case", text, &sets);
+    let moved = |span: Span| match compiled.sources.get(span.file) {
+        _ if span.file == FileId::MAIN || span.is_none() => span,
+        Some(source) if source.name() == "--set" => {
+            let line = lines.iter().find(|(_, (name, value))| *source.text() == format!("{name}={value}"));
+            let start = line.expect("a line for every pair").0;
+            Span::new(FileId::MAIN, start, start + 1)
+        }
+        _ => {
+            // The n-th imported file counts as the n-th import.
+            let import =
+                text.match_indices("import").nth(usize::from(span.file.0 > 2)).expect("an import").0 as u32;
+            let start = text[..import as usize].rfind('\n').map_or(0, |at| at as u32 + 1);
+            Span::new(FileId::MAIN, start, start + 1)
+        }
+    };
+    let mut diagnostics = compiled.diagnostics.clone();
+    for diagnostic in &mut diagnostics {
+        let labels = std::iter::once(&mut diagnostic.primary).chain(&mut diagnostic.secondary);
+        let edits = diagnostic.fixes.iter_mut().flat_map(|fix| &mut fix.edits);
+        labels
+            .map(|label| &mut label.span)
+            .chain(edits.map(|edit| &mut edit.span))
+            .for_each(|span| *span = moved(*span));
+    }
+    diagnostics
 }
 
 /// What the first version has: averages and stitch.
