@@ -124,19 +124,26 @@ fn same_targets(variants: &[Variant], diagnostics: &mut Vec<Diagnostic>) {
     let mut said: BTreeSet<Span> = BTreeSet::new();
     for (index, variant) in variants.iter().enumerate() {
         let keys = variant.graph.keys();
-        for ((_, node), key) in variant.graph.iter().zip(keys) {
-            let (path, span) = match &node.kind {
-                NodeKind::Save { path, path_span, .. } => (path, *path_span),
-                NodeKind::Report { path, .. } => (path, node.span),
-                _ => continue,
-            };
+        let mut written: Vec<(Span, &str, Key, bool)> = variant
+            .graph
+            .nodes
+            .iter()
+            .zip(keys)
+            .filter_map(|(node, key)| match &node.kind {
+                NodeKind::Save { path, path_span, .. } => Some((*path_span, path.as_str(), key, false)),
+                NodeKind::Report { path, .. } => Some((node.span, path.as_str(), key, true)),
+                _ => None,
+            })
+            .collect();
+        written.sort_unstable();
+        for (span, path, key, report) in written {
             let target = import::clean(path.trim_end_matches('/'));
             let Some((other, known, known_span)) = first.get(&target).copied() else {
                 first.insert(target, (index, key, span));
                 continue;
             };
             // A report gathers all variants of a sweep, and the same result may be written again.
-            let gathers = matches!(node.kind, NodeKind::Report { .. }) || key == known;
+            let gathers = report || key == known;
             if (other != index && gathers && span == known_span) || !said.insert(span) {
                 continue;
             }

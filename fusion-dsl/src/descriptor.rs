@@ -318,7 +318,8 @@ impl MethodDescriptor {
         }
         for key in ["allOf", "anyOf"] {
             if let Some(branches) = schema.get(key).and_then(Json::as_array) {
-                let mut real = branches.iter().filter(|branch| branch.get("type") != Some(&Json::from("null")));
+                let mut real =
+                    branches.iter().filter(|branch| branch.get("type") != Some(&Json::from("null")));
                 if let (Some(branch), None) = (real.next(), real.next()) {
                     return self.resolve(branch);
                 }

@@ -13,9 +13,7 @@ use crate::descriptor::Verb;
 use crate::span::Span;
 
 /// Index of a node in [`Graph::nodes`].
-#[derive(
-    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
-)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(transparent)]
 pub struct NodeId(pub u32);
 
@@ -137,7 +135,8 @@ pub struct Setting {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Selector {
-    /// `on "glob"`: whole names; `*` does not cross `.`, `**` does, `?` is one character other than `.`.
+    /// `on "glob"`: whole names; `*` does not cross `.` unless it is the whole first or last segment, `**` does, `?` is one
+    /// character other than `.`. See [`crate::glob`].
     Glob(String),
     /// `on layers a..b`
     Layers {

@@ -318,7 +318,7 @@ fn push(
         fitting.push(Val::Poison);
     }
     let uses = build.used.iter().filter(|(unit, _)| *unit == 0).map(|(_, name)| name.clone()).collect();
-    let swept = swept && fitting.len() > 1 || swept && !matches!(fitting[0], Val::Poison);
+    let swept = swept && !matches!(fitting[0], Val::Poison);
     axes.insert(item, Axis { name: param.name.text.clone(), values: fitting, swept, uses, item });
 }
 

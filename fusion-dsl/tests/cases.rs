@@ -234,3 +234,15 @@ fn every_semantic_code_has_a_case() {
     let missing: Vec<&Code> = used.iter().filter(|code| !cases.contains(&format!("[{code}]"))).collect();
     assert!(missing.is_empty(), "no case for {missing:?}");
 }
+
+#[test]
+fn every_syntax_code_has_a_case() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cases/syntax");
+    let all: String =
+        fs::read_dir(folder).unwrap().map(|file| fs::read_to_string(file.unwrap().path()).unwrap()).collect();
+    for code in fusion_dsl::Code::ALL.iter().map(|code| code.as_str()).filter(|code| code.starts_with("F01"))
+    {
+        // A file that is too large is made by a test of its own.
+        assert!(code == "F0118" || all.contains(&format!("[{code}]")), "no case for {code}");
+    }
+}

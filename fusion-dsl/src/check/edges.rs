@@ -44,7 +44,7 @@ impl Build<'_> {
         let settings;
         let rules;
         match port {
-            Some(port) if !port.settings && !(edge.settings.is_empty() && edge.rules.is_empty()) => {
+            Some(port) if !port.settings && (!edge.settings.is_empty() || !edge.rules.is_empty()) => {
                 let span = edge.settings.first().map_or_else(|| edge.rules[0].span, |field| field.span);
                 let diagnostic = Diagnostic::new(
                     Code::NoInputSettings,

@@ -235,7 +235,7 @@ impl Build<'_> {
         } else if let (Some((a, a_bytes)), Some((b, b_bytes))) = (amount(&left), amount(&right)) {
             // A fact in bytes goes with sizes and plain numbers, other facts with plain numbers only.
             let size = |typed: &Typed| matches!(typed, Typed::Known(Val::Bytes(_)));
-            let fits = !(size(&left) && !b_bytes || size(&right) && !a_bytes);
+            let fits = (b_bytes || !size(&left)) && (a_bytes || !size(&right));
             let zero =
                 op == "/" && matches!(&right, Typed::Known(Val::Number { value, .. }) if *value == 0.0);
             if zero {

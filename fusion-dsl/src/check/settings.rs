@@ -240,6 +240,12 @@ impl Build<'_> {
         )
         .label(format!("not a parameter of `{}`", owner.name));
         let port = owner.ports.iter().find(|port| port.role == name);
+        let between = Span { start: span.end, end: field.value.span.start.max(span.end), ..span };
+        let between = self.source(between);
+        if port.is_some() && !between.is_empty() && !between.contains('=') {
+            // The parser took an input with a slip in it for a setting, and has said so.
+            return;
+        }
         if let Some(port) = port.filter(|_| level == Level::Block || matches!(value, Val::Node(_))) {
             let input = self.source(field.value.span);
             let fixed = format!("{} {input}", port.role);

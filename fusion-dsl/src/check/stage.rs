@@ -30,7 +30,13 @@ impl Build<'_> {
         let mut broken_stitch = false;
         for clause in &stage.clauses {
             match clause {
-                Clause::Field(field) => fields.push(field.clone()),
+                Clause::Field(field) => {
+                    // `base = llama` is reported as what it is, not as a missing base too.
+                    if ports.iter().any(|port| port.role == field.name.text) {
+                        wiring.broken.push(field.name.text.clone());
+                    }
+                    fields.push(field.clone());
+                }
                 Clause::On(on) => rules.push(on),
                 Clause::Edge(edge) => {
                     self.edge(place, edge, stage.verb, owner, method.is_some(), &mut wiring)

@@ -222,7 +222,7 @@ fn draw(name: &str, given: &Given) -> Result<Val, OpError> {
     }
     if name == "uniform" {
         if !(high - low).is_finite() {
-            return Err(OpError::new("the result is not a finite number"));
+            return Err(OpError::numeric("the result is not a finite number"));
         }
         return Ok(Val::number(random::uniform(low, high, seed as u64)));
     }
@@ -265,7 +265,7 @@ fn unary(name: &str, value: &Val) -> Result<Val, OpError> {
     match value {
         Val::Number { value, percent } => {
             if name == "sqrt" && *value < 0.0 {
-                return Err(OpError::new("`sqrt` of a negative number"));
+                return Err(OpError::numeric("`sqrt` of a negative number has no value"));
             }
             Ok(Val::Number { value: apply(*value) + 0.0, percent: *percent && name == "abs" })
         }

@@ -14,11 +14,12 @@ impl Build<'_> {
     /// The value of an expression; [`Val::Poison`] if it has none, which has then been reported.
     pub(crate) fn eval(&mut self, place: &Place, expr: &Expr) -> Val {
         match &expr.kind {
-            ExprKind::Number(number) => self.literal(*number, expr.span, Val::number(*number)),
-            ExprKind::Quantity { value, unit } => {
-                let quantity = value::quantity(*value, unit.word()).unwrap_or(Val::Poison);
-                self.literal(*value, expr.span, quantity)
+            // The parser has complained about numbers that are too large.
+            ExprKind::Number(number) if number.is_finite() => Val::number(*number),
+            ExprKind::Quantity { value, unit } if value.is_finite() => {
+                value::quantity(*value, unit.word()).unwrap_or(Val::Poison)
             }
+            ExprKind::Number(_) | ExprKind::Quantity { .. } => Val::Poison,
             ExprKind::Bool(value) => Val::Bool(*value),
             ExprKind::Text(text) => match self.interpolate(place, text, expr.span) {
                 Some(text) => Val::Text(text),
@@ -27,14 +28,6 @@ impl Build<'_> {
             ExprKind::Ref(reference) => self.eval_reference(place, reference),
             _ => self.deeper(expr.span, |build| build.compound(place, expr)),
         }
-    }
-
-    fn literal(&mut self, number: f64, span: Span, value: Val) -> Val {
-        if number.is_finite() {
-            return value;
-        }
-        self.say(Diagnostic::new(Code::NumberTooLarge, span, "this number is too large"));
-        Val::Poison
     }
 
     fn compound(&mut self, place: &Place, expr: &Expr) -> Val {
@@ -124,8 +117,7 @@ impl Build<'_> {
 
     pub(crate) fn checked(&mut self, code: Code, span: Span, result: Result<Val, OpError>) -> Val {
         result.unwrap_or_else(|error| {
-            let arithmetic = error.message.contains("finite") || error.message.contains("zero");
-            let code = if arithmetic { Code::BadArithmetic } else { code };
+            let code = if error.numeric { Code::BadArithmetic } else { code };
             let mut diagnostic = Diagnostic::new(code, span, error.message);
             if let Some(help) = error.help {
                 diagnostic = diagnostic.help(help);

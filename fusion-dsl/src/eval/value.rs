@@ -168,11 +168,17 @@ pub(crate) fn quantity(value: f64, unit: &str) -> Option<Val> {
 pub(crate) struct OpError {
     pub(crate) message: String,
     pub(crate) help: Option<String>,
+    /// The types fit; the numbers have no result.
+    pub(crate) numeric: bool,
 }
 
 impl OpError {
     pub(crate) fn new(message: impl Into<String>) -> OpError {
-        OpError { message: message.into(), help: None }
+        OpError { message: message.into(), help: None, numeric: false }
+    }
+
+    pub(crate) fn numeric(message: impl Into<String>) -> OpError {
+        OpError { numeric: true, ..OpError::new(message) }
     }
 
     pub(crate) fn help(mut self, help: impl Into<String>) -> OpError {
@@ -185,7 +191,7 @@ fn finite(value: f64, build: impl FnOnce(f64) -> Val) -> Result<Val, OpError> {
     if value.is_finite() {
         Ok(build(value + 0.0))
     } else {
-        Err(OpError::new("the result is not a finite number"))
+        Err(OpError::numeric("the result is not a finite number"))
     }
 }
 
@@ -299,7 +305,7 @@ fn arithmetic(op: &str, left: &Val, right: &Val) -> Result<Val, OpError> {
     if op == "/"
         && matches!(right, Number { value, .. } | Bytes(value) | Quantity { value, .. } if *value == 0.0)
     {
-        return Err(OpError::new("division by zero"));
+        return Err(OpError::numeric("division by zero"));
     }
     match (op, left, right) {
         ("+" | "-", Number { value: a, percent: p }, Number { value: b, percent: q }) => {
@@ -359,7 +365,7 @@ fn checked(value: Val) -> Result<Val, OpError> {
             if low.is_finite() && high.is_finite() {
                 Ok(value)
             } else {
-                Err(OpError::new("the result is not a finite number"))
+                Err(OpError::numeric("the result is not a finite number"))
             }
         }
         _ => Ok(value),

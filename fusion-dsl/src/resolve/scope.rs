@@ -173,10 +173,8 @@ impl Builder {
                 ),
                 Item::For(inner) => self.loop_names(inner, item),
                 Item::Let(_) | Item::Save(_) | Item::Report(_) | Item::Expect(_) => {}
-                Item::Param(_) | Item::Use(_) | Item::Import(_) | Item::Sweep(_) => self.diagnostics.push(
-                    Diagnostic::new(Code::ClauseNotAllowed, inner.span(), "this cannot stand in a loop")
-                        .help("move it out of the `for`"),
-                ),
+                // The grammar keeps these out of loops.
+                Item::Param(_) | Item::Use(_) | Item::Import(_) | Item::Sweep(_) => {}
             }
         }
     }
