@@ -215,3 +215,30 @@ fn severities_follow_the_table() {
     let (_, diagnostics) = parse("model a from x");
     assert!(diagnostics.iter().all(|diagnostic| diagnostic.severity == Severity::Error));
 }
+
+#[test]
+fn ten_thousand_stages_cost_ten_times_a_thousand() {
+    let recipe = |stages: usize| {
+        let mut text = String::from("fusion 1\n");
+        for i in 0..stages {
+            text.push_str(&format!(
+                "average m{i} using ties {{\n  base llama\n  from chat {{ weight = ramp(0.2, 0.6) }}\n  density = 60%\n  \
+                 on \"*.mlp.*\" {{ density = 75% }}\n}}\n"
+            ));
+        }
+        text
+    };
+    let time = |stages: usize| {
+        let text = recipe(stages);
+        let runs = (0..3).map(|_| {
+            let start = std::time::Instant::now();
+            let (file, diagnostics) = parse(&text);
+            assert!(diagnostics.is_empty() && file.items.len() == stages);
+            start.elapsed()
+        });
+        runs.min().expect("three runs")
+    };
+    // Quadratic time would make it a hundred times; the margin is for a busy machine. `benches/` measures it.
+    let (small, large) = (time(1000), time(10_000));
+    assert!(large < small * 40, "1000 stages {small:?}, 10000 stages {large:?}");
+}

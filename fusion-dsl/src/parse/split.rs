@@ -47,8 +47,8 @@ pub(crate) fn split(source: &str, tokens: &[Token]) -> Vec<Piece> {
             line_start = false;
             continue;
         }
-        let piece = current
-            .get_or_insert_with(|| Piece { tokens: index..index, indented: line_start && !column_zero });
+        let piece =
+            current.get_or_insert(Piece { tokens: index..index, indented: line_start && !column_zero });
         piece.tokens.end = index + 1;
         line_start = false;
         match token.text(source) {
