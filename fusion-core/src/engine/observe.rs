@@ -83,15 +83,20 @@ pub(super) fn observe_stage<'a>(
                     let mut partial = blank.unwrap_or_else(|| kernel.partial());
                     let (program, roots) = &programs[&(item.group, item.member)];
                     arena.fit(program.slots, TILE);
+                    let mut read = 0;
                     for tile in (0..item.len).step_by(TILE) {
                         let len = (item.len - tile).min(TILE);
                         let offset = item.start + tile as u64;
+                        if !kernel.wants(item.member, offset as usize / TILE) {
+                            continue;
+                        }
+                        read += program.read_bytes(len);
                         run_tile(program, offset, len, &mut arena, context);
                         with_inputs(&arena.slots, roots, 0..len, |inputs| {
                             kernel.observe(&mut *partial, &Tile { tensor: item.member, offset, inputs });
                         });
                     }
-                    context.count(program.read_bytes(item.len), 0);
+                    context.count(read, 0);
                     *done[index].lock().unwrap_or_else(PoisonError::into_inner) = Some(partial);
                 }
                 context.give_back(arena);

@@ -20,7 +20,7 @@ use crate::tensor::Dtype;
 
 impl<'a> Builder<'a> {
     pub(super) fn elementwise(&mut self, id: NodeId, node: &'a Node, stage: &'a Stage, entry: &'a Entry) {
-        let inputs: Option<Vec<View>> = stage
+        let inputs: Option<Vec<Arc<View>>> = stage
             .edges
             .iter()
             .map(|edge| self.view(&edge.input, edge.span))
@@ -38,7 +38,7 @@ impl<'a> Builder<'a> {
         let names: BTreeSet<&String> = inputs.iter().flat_map(|view| view.tensors.keys()).collect();
         self.check_rules(node, &settings, &inputs[0], &names);
 
-        let mut view = View { tensors: BTreeMap::new(), ..first.clone() };
+        let mut view = first.like();
         let stage_index = self.program.stages.len();
         let mut groups: Vec<Vec<Member>> = Vec::new();
         let mut copies: BTreeMap<(String, Span), Vec<String>> = BTreeMap::new();
@@ -162,7 +162,7 @@ impl<'a> Builder<'a> {
         };
         self.program.stages.push(program);
         self.stages.push(report);
-        self.views.insert(id, view);
+        self.views.insert(id, Arc::new(view));
     }
 
     fn try_prepare(
@@ -229,7 +229,7 @@ impl<'a> Builder<'a> {
         found
     }
 
-    fn same_layers(&mut self, stage: &Stage, inputs: &[View]) -> bool {
+    fn same_layers(&mut self, stage: &Stage, inputs: &[Arc<View>]) -> bool {
         let Some(other) = inputs.iter().position(|view| view.layers != inputs[0].layers) else { return true };
         let label = |view: &View| format!("{} layers", view.layers);
         let diagnostic = Diagnostic::new(
@@ -323,7 +323,7 @@ impl<'a> Builder<'a> {
         }
     }
 
-    fn report_missing(&mut self, stage: &Stage, inputs: &[View], missing: &Missing) {
+    fn report_missing(&mut self, stage: &Stage, inputs: &[Arc<View>], missing: &Missing) {
         for (input, names) in &missing.by_input {
             let model = &self.graph.node(stage.edges[*input].input.node).name;
             let have: Vec<&str> = stage

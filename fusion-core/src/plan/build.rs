@@ -2,6 +2,7 @@
 //! the walk goes on, so that one run reports all that is wrong.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use fusion_dsl::codes::Code;
 use fusion_dsl::descriptor::{KernelClass, Verb};
@@ -22,7 +23,7 @@ pub(super) struct Builder<'a> {
     pub(super) registry: &'a Registry,
     pub(super) options: &'a Options,
     pub(super) program: Program,
-    pub(super) views: BTreeMap<NodeId, View>,
+    pub(super) views: BTreeMap<NodeId, Arc<View>>,
     pub(super) stages: Vec<StageReport>,
     pub(super) outputs: Vec<Output>,
     pub(super) verdicts: Vec<Verdict>,
@@ -83,7 +84,7 @@ impl<'a> Builder<'a> {
     }
 
     /// The view of a reference, or `None` if its node failed (and has been reported) or has none.
-    pub(super) fn view(&mut self, reference: &Ref, span: Span) -> Option<View> {
+    pub(super) fn view(&mut self, reference: &Ref, span: Span) -> Option<Arc<View>> {
         if let Some(part) = &reference.part {
             let name = &self.graph.node(reference.node).name;
             self.diagnostics.push(Diagnostic::new(

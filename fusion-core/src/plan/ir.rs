@@ -90,6 +90,8 @@ pub struct Source {
     pub name: String,
     /// As written in the recipe.
     pub path: String,
+    /// Where the model is declared.
+    pub span: Span,
     /// Layers, ties and vocabulary, inferred from the headers.
     pub layout: Layout,
     /// Headers and memory maps.
@@ -200,6 +202,20 @@ pub struct View {
     pub donor: Option<usize>,
     /// Whether the head is tied to the embeddings.
     pub tied: bool,
+}
+
+impl View {
+    /// A view with the same layers and donor and without tensors.
+    pub fn like(&self) -> View {
+        View {
+            tensors: BTreeMap::new(),
+            layers: self.layers,
+            stack: self.stack.clone(),
+            layer_origin: self.layer_origin.clone(),
+            donor: self.donor,
+            tied: self.tied,
+        }
+    }
 }
 
 /// Everything that the engine needs.

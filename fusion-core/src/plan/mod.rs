@@ -18,6 +18,7 @@ mod stitch;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use fusion_dsl::diag::Diagnostic;
 use fusion_dsl::graph::{Graph, NodeId};
@@ -75,7 +76,7 @@ pub struct Plan {
     /// The execution graph.
     pub program: ir::Program,
     /// Models by node.
-    pub views: BTreeMap<NodeId, ir::View>,
+    pub views: BTreeMap<NodeId, Arc<ir::View>>,
     /// One per `save`.
     pub outputs: Vec<Output>,
     /// What people and machines read.

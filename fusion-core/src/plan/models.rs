@@ -51,7 +51,7 @@ impl Builder<'_> {
                 .unwrap_or(1.0);
             self.adapt(&mut view, node, &adapter, span, scale, &checkpoint);
         }
-        self.views.insert(id, view);
+        self.views.insert(id, Arc::new(view));
     }
 
     /// Opens a checkpoint, once per path.
@@ -64,6 +64,7 @@ impl Builder<'_> {
                 self.program.sources.push(Source {
                     name: name.to_owned(),
                     path: path.to_owned(),
+                    span,
                     layout: checkpoint.layout(),
                     checkpoint: Arc::new(checkpoint),
                 });
@@ -82,7 +83,7 @@ impl Builder<'_> {
         let mut view = View {
             layers: main.as_ref().map_or(0, |stack| stack.count as u32),
             donor: Some(source),
-            tied: !layout.ties.is_empty(),
+            tied: layout.tied_head(),
             stack: main,
             ..View::default()
         };
@@ -152,5 +153,10 @@ fn checkpoint_diagnostic(error: &CheckpointError, span: Span) -> Diagnostic {
         }
         _ => Code::CorruptCheckpoint,
     };
-    Diagnostic::new(code, span, error.to_string()).note("read from the headers; no weights were loaded")
+    let diagnostic =
+        Diagnostic::new(code, span, error.message()).note("read from the headers; no weights were loaded");
+    match error.fix() {
+        Some(fix) => diagnostic.help(fix),
+        None => diagnostic,
+    }
 }

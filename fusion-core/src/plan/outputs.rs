@@ -1,6 +1,7 @@
 //! `save` items: which tensors go where in which dtype, and whether what is there already is the result.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use fusion_dsl::codes::Code;
 use fusion_dsl::diag::Diagnostic;
@@ -54,7 +55,7 @@ pub struct Output {
     /// The dtype asked for.
     pub dtype: Option<Dtype>,
     /// The model.
-    pub view: View,
+    pub view: Arc<View>,
     /// Replace what is there.
     pub overwrite: bool,
     /// Hex BLAKE3 of all that determines the bytes.

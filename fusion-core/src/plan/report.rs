@@ -273,9 +273,10 @@ pub(super) fn stage_settings(
 pub(super) fn assemble(builder: &Builder<'_>, cost: Cost) -> PlanReport {
     let program = &builder.program;
     let name = |source: Option<usize>| source.map(|index| program.sources[index].name.clone());
-    let mut inputs: Vec<InputReport> = program
-        .sources
-        .iter()
+    let mut sources: Vec<_> = program.sources.iter().collect();
+    sources.sort_by_key(|source| source.span); // as in the recipe; the graph's own order goes by content
+    let mut inputs: Vec<InputReport> = sources
+        .into_iter()
         .map(|source| {
             let tensors = source.checkpoint.tensors();
             let mut dtypes = BTreeMap::new();

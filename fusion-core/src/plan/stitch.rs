@@ -1,6 +1,7 @@
 //! `stitch`: layers of several models stacked into one. Nothing is computed; names are re-numbered.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use fusion_dsl::codes::Code;
 use fusion_dsl::diag::Diagnostic;
@@ -110,7 +111,7 @@ impl Builder<'_> {
         });
         inputs.push(rest_name);
         inputs.dedup();
-        let view = View { tensors, layers: origin.len() as u32, layer_origin: origin, ..rest };
+        let view = View { tensors, layers: origin.len() as u32, layer_origin: origin, ..rest.like() };
         self.stages.push(StageReport {
             node: id,
             name: node.name.clone(),
@@ -129,6 +130,6 @@ impl Builder<'_> {
             settings: Vec::new(),
             runs_on: String::new(),
         });
-        self.views.insert(id, view);
+        self.views.insert(id, Arc::new(view));
     }
 }

@@ -12,6 +12,7 @@
 //!
 //! `dialect = mergekit` computes what mergekit 0.1.5 does (in f32): density 100 % unless set, k = max(1, ⌊density · n⌋), divisor
 //! Σ wᵢ with the weights' signs (a model with negative weight turns its change round), L1 norms below 1e-7 not rescaled.
+//! Among equal magnitudes mergekit follows torch's unstable sort; here the first stay.
 //! `combine = mean` is its `normalize: true` (its default too), `rescale = l1` its `rescale: true`. `trim = model`,
 //! `election = count` and `rescale = expected` do not exist there and are errors.
 //!
@@ -95,7 +96,7 @@ enum Norms {
 #[derive(Debug)]
 pub struct Ties {
     dialect: Dialect,
-    members: Vec<Member>,
+    pub(crate) members: Vec<Member>,
     /// Per model.
     pub(crate) selections: Vec<Selection>,
     norms: Norms,
@@ -252,6 +253,11 @@ impl Elementwise for Ties {
 
     fn observing(&self) -> bool {
         self.norms != Norms::Off || self.selecting()
+    }
+
+    fn wants(&self, tensor: usize, tile: usize) -> bool {
+        let index = self.members[tensor].first_tile + tile;
+        !self.selecting() || self.selections.iter().any(|selection| selection.wants(index))
     }
 
     fn partial(&self) -> Partial {

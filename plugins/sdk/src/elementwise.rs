@@ -40,6 +40,12 @@ pub trait Elementwise: Send + Sync + Sized + 'static {
         false
     }
 
+    /// Whether the current pass wants to see a tile (its index in the tensor); what it does not want is not even read. A pass
+    /// that only needs a sample says so here.
+    fn wants(&self, _tensor: usize, _tile: usize) -> bool {
+        true
+    }
+
     /// A blank partial state for the current pass.
     fn partial(&self) -> Self::Partial;
 
@@ -68,6 +74,10 @@ struct Erased<K>(K);
 impl<K: Elementwise> Kernel for Erased<K> {
     fn observing(&self) -> bool {
         self.0.observing()
+    }
+
+    fn wants(&self, tensor: usize, tile: usize) -> bool {
+        self.0.wants(tensor, tile)
     }
 
     fn partial(&self) -> Box<dyn Any + Send> {

@@ -42,6 +42,8 @@ impl Tile<'_> {
 pub trait Kernel: Send + Sync {
     /// Whether another observe pass is due.
     fn observing(&self) -> bool;
+    /// Whether the current pass wants to see this tile of this tensor; what it does not want is not read.
+    fn wants(&self, tensor: usize, tile: usize) -> bool;
     /// A fresh partial state for one block.
     fn partial(&self) -> Box<dyn Any + Send>;
     /// Adds a tile to a partial state.
