@@ -103,3 +103,12 @@ fn items_are_moved_to_column_one() {
     assert_eq!(out, "fusion 1\n\nmodel a from \"x\"\n");
     assert!(parse(&out).1.is_empty());
 }
+
+#[test]
+fn a_value_joined_to_one_line_lines_up_at_once() {
+    let once = check(
+        "joined",
+        "fusion 1\ntrain t using sgd {\n  rate = uniform(0,\n    1)\n  seed = 1\n  e = [\n    1\n  ]\n}\n",
+    );
+    assert!(once.contains("  rate = uniform(0, 1)\n  seed = 1\n  e = [\n    1,\n  ]\n"), "{once}");
+}

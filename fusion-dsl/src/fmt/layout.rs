@@ -107,7 +107,8 @@ impl Page {
 pub(super) fn statement(text: &str, tokens: &[Token], indent: usize, page: &mut Page) {
     let Some(open) = block_start(text, tokens) else {
         let line = head(text, tokens, indent, true, page);
-        let single = !tokens.iter().any(|token| token.kind == Kind::Newline);
+        // A list with an element per line has no line of its own to align.
+        let single = !(0..tokens.len()).any(|index| is_broken(text, tokens, index));
         let anchor = anchor(text, tokens, &line).filter(|_| single);
         page.push(Line { indent, text: line, anchor, ..Line::default() });
         return;
