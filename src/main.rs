@@ -1,2 +1,5 @@
-//! The command.
-fn main() {}
+//! The `fusion` command; everything is in the library beside it.
+
+fn main() -> std::process::ExitCode {
+    fusion::start(std::env::args_os())
+}

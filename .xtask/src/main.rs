@@ -1,2 +1,110 @@
-//! The command.
-fn main() {}
+//! `cargo xtask gen`: writes the pages and schemas that come from the code; `--check` compares instead. `cargo xtask test`: the
+//! tests of the workspace.
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a tool for people who build fusion")]
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
+use std::{env, fs, io};
+
+use fusion::docs::{FOLDERS, pages};
+
+const USAGE: &str = "usage: cargo xtask gen [--check] | cargo xtask test [ARGUMENTS FOR nextest]";
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = env::args().skip(1).collect();
+    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    match words.as_slice() {
+        ["gen"] => done(write(&root())),
+        ["gen", "--check"] => done(check(&root())),
+        ["test", rest @ ..] => test(&root(), rest),
+        _ => {
+            eprintln!("{USAGE}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn done(result: Result<(), String>) -> ExitCode {
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+/// Files in the generated folders that nothing generates any more.
+fn stale(root: &Path) -> Result<Vec<PathBuf>, String> {
+    let known: BTreeSet<String> = pages().into_iter().map(|page| page.path).collect();
+    let mut stale = Vec::new();
+    for folder in FOLDERS {
+        let entries = match fs::read_dir(root.join(folder)) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            other => other.map_err(|error| format!("{folder}: {error}"))?,
+        };
+        for entry in entries {
+            let entry = entry.map_err(|error| format!("{folder}: {error}"))?;
+            if !known.contains(&format!("{folder}/{}", entry.file_name().to_string_lossy())) {
+                stale.push(entry.path());
+            }
+        }
+    }
+    Ok(stale)
+}
+
+fn write(root: &Path) -> Result<(), String> {
+    for path in stale(root)? {
+        fs::remove_file(&path).map_err(|error| format!("{}: {error}", path.display()))?;
+        println!("removed {}", path.display());
+    }
+    let mut changed = 0;
+    for page in pages() {
+        let path = root.join(&page.path);
+        if fs::read_to_string(&path).is_ok_and(|old| old == page.text) {
+            continue;
+        }
+        let place = |error: io::Error| format!("{}: {error}", path.display());
+        if let Some(folder) = path.parent() {
+            fs::create_dir_all(folder).map_err(place)?;
+        }
+        fs::write(&path, &page.text).map_err(place)?;
+        changed += 1;
+    }
+    println!("{changed} files written");
+    Ok(())
+}
+
+fn check(root: &Path) -> Result<(), String> {
+    let mut wrong: Vec<String> = stale(root)?.into_iter().map(|path| format!("{} is stale", path.display())).collect();
+    for page in pages() {
+        if fs::read_to_string(root.join(&page.path)).ok().as_deref() != Some(page.text.as_str()) {
+            wrong.push(format!("{} is out of date", page.path));
+        }
+    }
+    match wrong.is_empty() {
+        true => Ok(()),
+        false => Err(format!("{}\nrun `cargo xtask gen`", wrong.join("\n"))),
+    }
+}
+
+/// nextest where it is installed, else cargo's own runner.
+fn test(root: &Path, rest: &[&str]) -> ExitCode {
+    let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let has = Command::new(&cargo).args(["nextest", "--version"]).output().is_ok_and(|output| output.status.success());
+    let mut command = Command::new(&cargo);
+    command.current_dir(root).args(if has { &["nextest", "run"][..] } else { &["test"] }).arg("--workspace").args(rest);
+    match command.status() {
+        Ok(status) if status.success() => ExitCode::SUCCESS,
+        Ok(_) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("cargo cannot be started: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}

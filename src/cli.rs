@@ -1,0 +1,410 @@
+//! The command line, declared once: help texts, completions and the CLI reference all come from here.
+
+use std::path::PathBuf;
+use std::str::FromStr as _;
+
+use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
+use fusion_core::method::DeviceName;
+use fusion_core::method::device::DeviceError;
+use fusion_core::plan::Options;
+use fusion_dsl::codes::Code;
+
+use crate::exit;
+use crate::failure::Failure;
+use crate::ui::units;
+
+const LONG: &str = "\
+A compiler for deep model fusion: recipes in, merged checkpoints out.
+
+A recipe (a `.fusion` file) names models and says how they become one. fusion checks it against the models' headers
+before it reads a weight, streams the result to disk in bounded memory, and writes all of it or nothing.";
+
+const EXAMPLES: &str = "\
+First steps:
+  fusion plan  merge.fusion            what would happen; reads headers only
+  fusion run   merge.fusion            do it
+  fusion methods ties                  parameters, defaults and formula of a method
+  fusion inspect models/llama-7b       what is in a checkpoint
+  fusion explain F0203                 what a message means
+";
+
+/// The command line.
+#[derive(Debug, Parser)]
+#[command(name = "fusion", version, about = "A compiler for deep model fusion: recipes in, merged checkpoints out",
+    long_about = LONG, after_help = EXAMPLES, after_long_help = format!("{EXAMPLES}\n{}", exit::TABLE),
+    disable_help_subcommand = true)]
+pub struct Cli {
+    /// What to do; without it, a short guide is shown.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+
+    /// When to colour text (colour never carries meaning alone; `NO_COLOR` is respected)
+    #[arg(long, global = true, value_enum, default_value_t = When::Auto, value_name = "WHEN")]
+    pub color: When,
+}
+
+/// When to do something.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum When {
+    /// On a terminal
+    #[default]
+    Auto,
+    /// Always
+    Always,
+    /// Never
+    Never,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run a recipe: check, plan, and write its outputs
+    #[command(after_long_help = "\
+Examples:
+  fusion run merge.fusion
+  fusion run merge.fusion --set keep=40% --set dtype=bf16
+  fusion run merge.fusion --set keep=20%,50%        a list is a sweep: one result for each value
+  fusion run merge.fusion --memory 256MB --threads 2 --overwrite
+  fusion run merge.fusion --json > events.jsonl
+
+Ctrl-C stops within a second; so may a crash or a power cut. The same command then goes on where it stopped and ends
+with the same bytes. An output that is there already and would come out the same is not computed again.")]
+    Run(RunArgs),
+    /// Show what `run` would do and why; reads headers only
+    #[command(after_long_help = "\
+Examples:
+  fusion plan merge.fusion
+  fusion plan merge.fusion --json | jq '.variants[0].plan.cost'")]
+    Plan(PlanArgs),
+    /// Check recipes against their models' headers
+    #[command(after_long_help = "\
+Examples:
+  fusion check merge.fusion
+  fusion check recipes/*.fusion --json
+  fusion check merge.fusion --fix              apply the fixes that are certain")]
+    Check(CheckArgs),
+    /// Format recipes in the one style
+    #[command(after_long_help = "\
+Examples:
+  fusion fmt merge.fusion
+  fusion fmt recipes/                          every `.fusion` file in the folder
+  fusion fmt --check recipes/                  for CI: name what is not formatted, change nothing
+  fusion fmt --stdin < merge.fusion            for editors")]
+    Fmt(FmtArgs),
+    /// Draw a recipe's graph
+    #[command(after_long_help = "\
+Examples:
+  fusion graph merge.fusion --svg -o merge.svg
+  fusion graph merge.fusion --mermaid          for Markdown
+  fusion graph merge.fusion --dot | dot -Tpng > merge.png")]
+    Graph(GraphArgs),
+    /// Explain a message's code, or how one tensor of a recipe is made
+    #[command(after_long_help = "\
+Examples:
+  fusion explain F0203
+  fusion explain --list
+  fusion explain merge.fusion --tensor model.layers.0.mlp.up_proj.weight")]
+    Explain(ExplainArgs),
+    /// List the methods, or show one with its parameters and formula
+    #[command(after_long_help = "\
+Examples:
+  fusion methods
+  fusion methods ties
+  fusion methods ties --json")]
+    Methods(MethodsArgs),
+    /// Look into a checkpoint or adapter
+    #[command(after_long_help = "\
+Examples:
+  fusion inspect models/llama-7b
+  fusion inspect models/llama-7b --tensors '**.mlp.**'
+  fusion inspect models/llama-7b --stats       range, mean, deviation, norm and NaN of every tensor
+  fusion inspect out/merged --verify           are these still the bytes that were written?")]
+    Inspect(InspectArgs),
+    /// Show a recipe's syntax tree or canonical graph as JSON, and turn a tree back into a recipe
+    #[command(after_long_help = "\
+Examples:
+  fusion ast merge.fusion > merge.json
+  fusion ast --from-json merge.json > again.fusion
+  fusion ast merge.fusion --graph              names, loops and parameters resolved
+  fusion ast --schema ast")]
+    Ast(AstArgs),
+    /// Print shell completions
+    #[command(after_long_help = "\
+Examples:
+  fusion completions bash > ~/.local/share/bash-completion/completions/fusion
+  fusion completions zsh  > ~/.zfunc/_fusion
+  fusion completions fish > ~/.config/fish/completions/fusion.fish")]
+    Completions(CompletionsArgs),
+}
+
+/// A recipe and values for its parameters.
+#[derive(Debug, Args)]
+pub struct RecipeArgs {
+    /// The recipe; `-` reads it from stdin
+    #[arg(value_hint = ValueHint::FilePath)]
+    pub recipe: PathBuf,
+    /// Set a parameter of the recipe; a list is a sweep
+    #[arg(long, value_name = "NAME=VALUE", value_parser = pair)]
+    pub set: Vec<(String, String)>,
+}
+
+/// What a run may use.
+#[derive(Debug, Args)]
+pub struct EngineArgs {
+    /// Where the arithmetic runs: `cpu` (fused kernels), or burn's `flex`, `ndarray`, `cuda[:INDEX]`
+    #[arg(long, value_name = "DEVICE", default_value = "cpu", value_parser = device)]
+    pub device: DeviceArg,
+    /// Memory for our own buffers, such as `256MB` or `2GiB`; the models do not count
+    #[arg(long, value_name = "SIZE", default_value = "512MB", value_parser = units::parse_bytes)]
+    pub memory: u64,
+    /// Worker threads [default: all processors]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub threads: Option<u16>,
+    /// Replace outputs that are there, each as a whole
+    #[arg(long)]
+    pub overwrite: bool,
+    /// Go on where inputs hold NaN or infinity, with a warning for each tensor
+    #[arg(long)]
+    pub allow_non_finite: bool,
+    /// Elements that a worker writes at once; the result does not depend on it
+    #[arg(long, value_name = "ELEMENTS", hide = true, value_parser = clap::value_parser!(u64).range(1..=1 << 30))]
+    pub chunk: Option<u64>,
+}
+
+/// A device that is spelt right; whether it is in this build is another matter.
+#[derive(Clone, Debug)]
+pub struct DeviceArg(Result<DeviceName, DeviceError>);
+
+/// `fusion run`
+#[derive(Debug, Args)]
+pub struct RunArgs {
+    /// What to run.
+    #[command(flatten)]
+    pub recipe: RecipeArgs,
+    /// What it may use.
+    #[command(flatten)]
+    pub engine: EngineArgs,
+    /// Write events as JSON lines to stdout
+    #[arg(long)]
+    pub json: bool,
+    /// Say nothing but errors
+    #[arg(long, short, conflicts_with = "json")]
+    pub quiet: bool,
+}
+
+/// `fusion plan`
+#[derive(Debug, Args)]
+pub struct PlanArgs {
+    /// What to plan.
+    #[command(flatten)]
+    pub recipe: RecipeArgs,
+    /// What it may use.
+    #[command(flatten)]
+    pub engine: EngineArgs,
+    /// Write one JSON object to stdout
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `fusion check`
+#[derive(Debug, Args)]
+pub struct CheckArgs {
+    /// The recipes
+    #[arg(required = true, value_hint = ValueHint::FilePath)]
+    pub recipes: Vec<PathBuf>,
+    /// Set a parameter of the recipes; a list is a sweep
+    #[arg(long, value_name = "NAME=VALUE", value_parser = pair)]
+    pub set: Vec<(String, String)>,
+    /// Apply the fixes that are certain to the files, then check again
+    #[arg(long)]
+    pub fix: bool,
+    /// Write JSON lines to stdout
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `fusion fmt`
+#[derive(Debug, Args)]
+pub struct FmtArgs {
+    /// Recipes, or folders in which every `.fusion` file is meant
+    #[arg(required_unless_present = "stdin", value_hint = ValueHint::AnyPath)]
+    pub files: Vec<PathBuf>,
+    /// Change nothing; name what is not formatted and end with 1
+    #[arg(long)]
+    pub check: bool,
+    /// Read a recipe from stdin, write it formatted to stdout
+    #[arg(long, conflicts_with = "files")]
+    pub stdin: bool,
+}
+
+/// `fusion graph`
+#[derive(Debug, Args)]
+pub struct GraphArgs {
+    /// What to draw.
+    #[command(flatten)]
+    pub recipe: RecipeArgs,
+    /// Graphviz
+    #[arg(long, group = "format")]
+    pub dot: bool,
+    /// Mermaid (the default)
+    #[arg(long, group = "format")]
+    pub mermaid: bool,
+    /// A drawing for browsers and documents
+    #[arg(long, group = "format")]
+    pub svg: bool,
+    /// Write to a file; `.dot`, `.mmd` or `.svg` says which format is meant
+    #[arg(long, short, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub output: Option<PathBuf>,
+}
+
+/// `fusion explain`
+#[derive(Debug, Args)]
+pub struct ExplainArgs {
+    /// A code such as `F0203`, or a recipe
+    #[arg(required_unless_present = "list", value_name = "CODE|RECIPE", value_hint = ValueHint::FilePath)]
+    pub what: Option<String>,
+    /// List all codes
+    #[arg(long, conflicts_with = "what")]
+    pub list: bool,
+    /// The tensor of the recipe's outputs to explain
+    #[arg(long, value_name = "NAME", requires = "what")]
+    pub tensor: Option<String>,
+    /// Set a parameter of the recipe
+    #[arg(long, value_name = "NAME=VALUE", value_parser = pair, requires = "tensor")]
+    pub set: Vec<(String, String)>,
+    /// Write JSON to stdout
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `fusion methods`
+#[derive(Debug, Args)]
+pub struct MethodsArgs {
+    /// A method
+    pub name: Option<String>,
+    /// Write the descriptors as JSON to stdout
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `fusion inspect`
+#[derive(Debug, Args)]
+pub struct InspectArgs {
+    /// A checkpoint file, a Hugging Face folder or a LoRA adapter folder
+    #[arg(value_hint = ValueHint::AnyPath)]
+    pub path: PathBuf,
+    /// List tensors, all or those that match (`*` stops at dots, `**` does not)
+    #[arg(long, value_name = "GLOB", num_args = 0..=1, default_missing_value = "**")]
+    pub tensors: Option<String>,
+    /// Read all weights: smallest, largest, mean, deviation, norm, NaN and infinities per tensor
+    #[arg(long)]
+    pub stats: bool,
+    /// Hash all weights again and compare with what was written
+    #[arg(long)]
+    pub verify: bool,
+    /// Threads for `--stats` [default: all processors]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub threads: Option<u16>,
+    /// Write one JSON object to stdout
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `fusion ast`
+#[derive(Debug, Args)]
+pub struct AstArgs {
+    /// The recipe; `-` reads it from stdin
+    #[arg(required_unless_present_any = ["from_json", "schema"], value_hint = ValueHint::FilePath)]
+    pub recipe: Option<PathBuf>,
+    /// Set a parameter of the recipe
+    #[arg(long, value_name = "NAME=VALUE", value_parser = pair, requires = "graph")]
+    pub set: Vec<(String, String)>,
+    /// On one line rather than indented
+    #[arg(long)]
+    pub json: bool,
+    /// The canonical graph of each variant instead of the tree
+    #[arg(long)]
+    pub graph: bool,
+    /// Print the recipe of a tree in JSON
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["recipe", "graph", "schema"], value_hint = ValueHint::FilePath)]
+    pub from_json: Option<PathBuf>,
+    /// Print a JSON Schema
+    #[arg(long, value_enum, value_name = "WHAT", conflicts_with_all = ["recipe", "graph"])]
+    pub schema: Option<SchemaOf>,
+}
+
+/// What a schema is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum SchemaOf {
+    /// The syntax tree
+    Ast,
+    /// The canonical graph
+    Graph,
+    /// Diagnostics of `--json`
+    Diagnostic,
+    /// Method descriptors
+    Method,
+}
+
+/// `fusion completions`
+#[derive(Debug, Args)]
+pub struct CompletionsArgs {
+    /// The shell
+    #[arg(value_enum)]
+    pub shell: clap_complete::Shell,
+}
+
+impl EngineArgs {
+    /// The engine's options for a recipe in `root`.
+    pub(crate) fn options(&self, root: &std::path::Path) -> Result<Options, Failure> {
+        let mut options = Options::new(root);
+        options.device = self.device.0.clone().map_err(|error| {
+            Failure::new(Code::DeviceUnavailable, error.to_string())
+                .note("without `--device`, the fused CPU kernels run")
+        })?;
+        options.memory = self.memory;
+        if let Some(threads) = self.threads {
+            options.threads = usize::from(threads);
+        }
+        options.cache = crate::cache::folder();
+        options.overwrite = self.overwrite;
+        options.allow_non_finite = self.allow_non_finite;
+        if let Some(chunk) = self.chunk {
+            options.chunk = chunk as usize;
+        }
+        Ok(options)
+    }
+}
+
+fn pair(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((name, value)) if !name.trim().is_empty() => Ok((name.trim().to_owned(), value.trim().to_owned())),
+        _ => Err("write `NAME=VALUE`, for example `keep=40%`".to_owned()),
+    }
+}
+
+fn device(text: &str) -> Result<DeviceArg, DeviceError> {
+    match DeviceName::from_str(text) {
+        Err(error @ DeviceError::Unknown(_)) => Err(error),
+        known => Ok(DeviceArg(known)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn pairs_split_at_the_first_equals() {
+        assert_eq!(pair("a=b=c"), Ok(("a".to_owned(), "b=c".to_owned())));
+        assert!(pair("a").is_err());
+        assert!(pair("=b").is_err());
+    }
+}

@@ -1,0 +1,224 @@
+//! `fusion methods`: what is built in, and everything there is to know of one method.
+
+use fusion_dsl::codes::Code;
+use fusion_dsl::descriptor::{MethodDescriptor, ParamKind, ParamSpec, Verb};
+use serde_json::Value as Json;
+
+use crate::cli::MethodsArgs;
+use crate::exit::Exit;
+use crate::failure::Failure;
+use crate::session::Session;
+use crate::ui::table::{Side, Table, wrap};
+use crate::ui::units::plural;
+
+pub(super) fn methods(session: &Session, args: &MethodsArgs) -> Result<Exit, Failure> {
+    let all = session.registry.descriptors();
+    let Some(name) = &args.name else {
+        match args.json {
+            true => session.ui.json(&all)?,
+            false => session.ui.print(&list(session, &all))?,
+        }
+        return Ok(Exit::Ok);
+    };
+    let Some(method) = all.iter().find(|method| method.id == *name) else {
+        let names = all.iter().map(|method| method.id.as_str());
+        let failure = Failure::new(Code::UnknownMethod, format!("there is no method `{name}`"));
+        return Err(match fusion_dsl::suggest::closest(name, names.clone()) {
+            Some(near) => failure.help(format!("did you mean `{near}`?")),
+            None => failure.help(format!("there are {}", fusion_dsl::suggest::list(names, 40))),
+        });
+    };
+    match args.json {
+        true => session.ui.json(method)?,
+        false => session.ui.print(&page(session, method))?,
+    }
+    Ok(Exit::Ok)
+}
+
+fn list(session: &Session, all: &[MethodDescriptor]) -> String {
+    let mut out = String::new();
+    let width = all.iter().map(|method| method.id.len()).max().unwrap_or(0);
+    for verb in Verb::ALL {
+        let of: Vec<&MethodDescriptor> = all.iter().filter(|method| method.verb == verb).collect();
+        if of.is_empty() {
+            continue;
+        }
+        out.push_str(&format!("{}\n", session.ui.style.bold(verb.word())));
+        let mut table = Table::new(&[Side::Left, Side::Left]).indent(2);
+        for method in of {
+            table.row([format!("{:width$}", method.id), method.summary.clone()]);
+        }
+        out.push_str(&table.render(session.ui.width));
+    }
+    let missing: Vec<&str> =
+        Verb::ALL.iter().filter(|verb| !all.iter().any(|m| m.verb == **verb)).map(|verb| verb.word()).collect();
+    if !missing.is_empty() {
+        out.push_str(&format!("\nno method yet for: {}\n", missing.join(", ")));
+    }
+    out.push_str("`fusion methods NAME` shows parameters, defaults and formula\n");
+    out
+}
+
+fn page(session: &Session, method: &MethodDescriptor) -> String {
+    let style = session.ui.style;
+    let width = session.ui.width.unwrap_or(100).clamp(40, 120);
+    let heading = |text: &str| format!("\n{}\n", style.bold(text));
+    let mut out = format!("{}  {}, version {}\n", style.bold(&method.id), method.verb, method.version);
+    out.push_str(&wrap(&method.summary, 2, width));
+    if !method.formula.is_empty() {
+        out.push_str(&heading("formula"));
+        for line in method.formula.lines() {
+            out.push_str(&format!("  {line}\n"));
+        }
+    }
+    out.push_str(&heading("inputs"));
+    let mut table = Table::new(&[Side::Left, Side::Left]).indent(2);
+    for port in &method.ports {
+        let settings = if port.settings { ", each with settings of its own" } else { "" };
+        table.row([port.role.clone(), format!("{}{}: {}", arity(port.min, port.max), settings, port.doc)]);
+    }
+    if method.ports.is_empty() {
+        table.row(["clauses of the verb name them"]);
+    }
+    out.push_str(&table.render(None));
+    let specs = method.parameters();
+    if !specs.is_empty() || method.random {
+        out.push_str(&heading("parameters"));
+        for spec in &specs {
+            let (kind, facts) = (kind(spec), facts(spec));
+            out.push_str(&format!("  {}: {kind}  {}\n", style.bold(&spec.name), style.dim(&facts.join(", "))));
+            out.push_str(&wrap(&spec.doc, 6, width));
+            if let ParamKind::Word(words) = &spec.kind {
+                for (word, doc) in words.iter().filter(|(_, doc)| !doc.is_empty()) {
+                    out.push_str(&wrap(&format!("`{word}`: {doc}"), 6, width));
+                }
+            }
+        }
+        if method.random && !specs.iter().any(|spec| spec.name == "seed") {
+            out.push_str(&format!("  {}: seed  {}\n", style.bold("seed"), style.dim("default: from the recipe's hash")));
+        }
+    }
+    out.push_str(&heading("in a recipe"));
+    for line in example(method).lines() {
+        out.push_str(&format!("  {line}\n"));
+    }
+    out.push_str(&heading("how it runs"));
+    out.push_str(&wrap(&running(method), 2, width));
+    if !method.citation.is_empty() {
+        out.push_str(&heading("source"));
+        out.push_str(&wrap(&method.citation, 2, width));
+    }
+    out
+}
+
+/// `exactly 1 model`, `2 or more models`
+pub(crate) fn arity(min: u32, max: Option<u32>) -> String {
+    match (min, max) {
+        (min, Some(max)) if min == max => format!("exactly {min}"),
+        (min, Some(max)) => format!("{min} to {max}"),
+        (min, None) => format!("{min} or more"),
+    }
+}
+
+/// The type as the reference names it.
+pub(crate) fn kind(spec: &ParamSpec) -> String {
+    spec.kind.to_string()
+}
+
+/// Default, bounds, and whether the value may vary.
+pub(crate) fn facts(spec: &ParamSpec) -> Vec<String> {
+    let mut facts = Vec::new();
+    match (&spec.default, spec.required) {
+        (Some(value), _) => facts.push(format!("default {}", value_text(spec, value))),
+        (None, true) => facts.push("required".to_owned()),
+        (None, false) => facts.push("default: the method decides".to_owned()),
+    }
+    // A fraction's bounds are part of its type.
+    if spec.kind != ParamKind::Fraction || spec.min_exclusive {
+        let low = if spec.min_exclusive { "above" } else { "at least" };
+        facts.extend(spec.min.filter(|min| *min > f64::MIN).map(|min| format!("{low} {min}")));
+        facts.extend(spec.max.filter(|max| *max < 1e15).map(|max| format!("at most {max}")));
+    }
+    if spec.per_input {
+        facts.push("per input".to_owned());
+    }
+    if spec.varies {
+        facts.push("may vary over tensors and layers".to_owned());
+    }
+    facts
+}
+
+/// A value as a recipe writes it.
+pub(crate) fn value_text(spec: &ParamSpec, value: &Json) -> String {
+    match (&spec.kind, value) {
+        (ParamKind::Fraction, Json::Number(number)) => {
+            let percent = number.as_f64().unwrap_or(f64::NAN) * 100.0;
+            format!("{}%", (percent * 1e6).round() / 1e6)
+        }
+        (ParamKind::Text, Json::String(text)) => format!("{text:?}"),
+        (_, Json::String(word)) => word.clone(),
+        (_, Json::Number(number)) => match number.as_f64() {
+            Some(number) => number.to_string(),
+            None => number.to_string(),
+        },
+        (_, other) => other.to_string(),
+    }
+}
+
+/// A stage that uses the method, with its parameters at their defaults.
+pub(crate) fn example(method: &MethodDescriptor) -> String {
+    if method.verb == Verb::Stitch && method.ports.is_empty() {
+        return "stitch tall {\n  take layers 0..12 of chat\n  take layers 8..16 of code\n  rest of chat\n}\n".to_owned();
+    }
+    let mut out = format!("{} result using {} {{\n", method.verb, method.id);
+    let specs = method.parameters();
+    let mut names = ["chat", "code", "math"].into_iter();
+    for port in &method.ports {
+        if port.role == "base" {
+            out.push_str("  base llama\n");
+            continue;
+        }
+        let many = port.max.is_none_or(|max| max > 1);
+        for index in 0..if many { 2 } else { 1 } {
+            let name = names.next().unwrap_or("other");
+            let own: Vec<String> = specs
+                .iter()
+                .filter(|spec| spec.per_input && port.settings && index == 0)
+                .filter_map(|spec| Some(format!("{} = {}", spec.name, value_text(spec, spec.default.as_ref()?))))
+                .collect();
+            match own.is_empty() {
+                true => out.push_str(&format!("  {} {name}\n", port.role)),
+                false => out.push_str(&format!("  {} {name} {{ {} }}\n", port.role, own.join("; "))),
+            }
+        }
+    }
+    let settings: Vec<(&str, String)> = specs
+        .iter()
+        .filter(|spec| !spec.per_input)
+        .filter_map(|spec| Some((spec.name.as_str(), value_text(spec, spec.default.as_ref()?))))
+        .collect();
+    let width = settings.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
+    for (name, value) in settings {
+        out.push_str(&format!("  {name:width$} = {value}\n"));
+    }
+    out.push_str("}\n");
+    out
+}
+
+/// One sentence on passes and randomness.
+pub(crate) fn running(method: &MethodDescriptor) -> String {
+    use fusion_dsl::descriptor::KernelClass;
+    let class = match method.kernel {
+        KernelClass::Elementwise => "streams element by element",
+        KernelClass::WholeTensor => "needs whole tensors in memory",
+        KernelClass::Group => "needs groups of tensors in memory",
+        KernelClass::WholeModel => "needs whole models in memory",
+        KernelClass::Route => "routes tensors; nothing is computed",
+    };
+    let passes = match method.passes {
+        0 => String::new(),
+        passes => format!(", after up to {} over its inputs", plural(passes as usize, "observe pass")),
+    };
+    let random = if method.random { "; draws random numbers from its seed, the same on every machine" } else { "" };
+    format!("{class}{passes}{random}")
+}

@@ -1,0 +1,201 @@
+//! `fusion run`: check, plan, run with progress, and sum up.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use fusion_core::engine::{self, RunReport};
+use fusion_core::plan::Plan;
+use fusion_dsl::codes::Code;
+use serde_json::json;
+
+use crate::cli::RunArgs;
+use crate::exit::Exit;
+use crate::failure::Failure;
+use crate::recipe::{Recipe, label, label_json};
+use crate::session::Session;
+use crate::ui::progress::{Mode, Progress};
+use crate::ui::table::{Side, Table};
+use crate::ui::units::{duration, plural, size};
+
+/// One finished variant.
+struct Finished {
+    label: String,
+    report: RunReport,
+    rows: Vec<Row>,
+    seconds: f64,
+}
+
+/// One line of the summary.
+struct Row {
+    path: String,
+    bytes: u64,
+    seconds: Option<f64>,
+    note: String,
+}
+
+pub(super) fn run(session: &Session, args: &RunArgs) -> Result<Exit, Failure> {
+    let recipe = Recipe::load(session, &args.recipe)?;
+    let options = args.engine.options(&recipe.root)?;
+    let mut plans = recipe.plan_or_say(session, &options, args.json)?;
+    if plans.iter().all(|plan| plan.outputs.is_empty()) {
+        if !args.json && !args.quiet {
+            session.ui.error("nothing to write: the recipe has no `save`\n");
+        }
+        return Ok(Exit::Ok);
+    }
+    let cancel = stop_on_ctrl_c()?;
+    let mode = match (args.json, args.quiet, session.ui.live) {
+        (true, ..) => Mode::Json,
+        (_, true, _) => Mode::Quiet,
+        (_, _, true) => Mode::Bar,
+        _ => Mode::Lines,
+    };
+    let variants = &recipe.compiled.variants;
+    let mut finished: Vec<Finished> = Vec::new();
+    let mut failure = None;
+    for (index, variant) in variants.iter().enumerate() {
+        // A later variant may save what an earlier one has just written; its plan must see that.
+        let plan = if index == 0 {
+            plans.swap_remove(0)
+        } else {
+            let (plan, found) = fusion_core::plan::plan(&variant.graph, &session.registry, &options);
+            match plan {
+                Some(plan) => plan,
+                None => {
+                    failure = session.say(&recipe.path, &found, &recipe.compiled.sources, args.json).err();
+                    break;
+                }
+            }
+        };
+        let name = label(variant);
+        if variants.len() > 1 {
+            if args.json {
+                let line = json!({ "event": "variant", "index": index, "of": variants.len(), "label": label_json(variant) });
+                session.ui.json_line(&line)?;
+            } else if !args.quiet {
+                session.ui.error(&format!("{name} ({} of {})\n", index + 1, variants.len()));
+            }
+        }
+        let progress = Progress::new(mode);
+        let listener = |event: &engine::Event| progress.event(event);
+        let result = engine::run(&plan, &session.registry, &options, &recipe.text, &listener, &cancel);
+        progress.close();
+        match result {
+            Ok(report) => {
+                if args.json {
+                    session.ui.json_line(&json!({ "event": "report", "report": report }))?;
+                }
+                finished.push(Finished::new(name, report, &plan, &progress));
+            }
+            Err(error) => {
+                failure = Some(said(session, Failure::from(&error), args.json));
+                break;
+            }
+        }
+    }
+    let asked = !args.json && !args.quiet;
+    if asked && !finished.is_empty() {
+        session.ui.print(&summary(session, &finished))?;
+    }
+    match failure {
+        None => Ok(Exit::Ok),
+        Some(failure) => {
+            if asked && variants.len() > 1 {
+                let done = finished.len();
+                session.ui.error(&format!("{done} of {} variants are finished\n", variants.len()));
+            }
+            Err(failure)
+        }
+    }
+}
+
+/// With `--json`, what went wrong is an event too; people read it on stderr.
+fn said(session: &Session, failure: Failure, json: bool) -> Failure {
+    if json && let Failure::Diagnostic(diagnostic) = &failure {
+        let sources = fusion_dsl::span::SourceMap::new();
+        for one in fusion_dsl::render::json(std::slice::from_ref(&**diagnostic), &sources) {
+            let _ = session.ui.json_line(&json!({ "event": "diagnostic", "diagnostic": one }));
+        }
+    }
+    failure
+}
+
+/// The first Ctrl-C (or SIGTERM) asks the engine to stop, the second ends the process at once. Either way the finished
+/// part is on disk and the next run goes on from it.
+fn stop_on_ctrl_c() -> Result<Arc<AtomicBool>, Failure> {
+    let cancel = Arc::new(AtomicBool::new(false));
+    let flag = Arc::clone(&cancel);
+    ctrlc::set_handler(move || {
+        if flag.swap(true, Ordering::SeqCst) {
+            std::process::exit(i32::from(Exit::Cancelled.code()));
+        }
+    })
+    .map_err(|error| Failure::new(Code::Internal, format!("Ctrl-C cannot be handled: {error}")))?;
+    Ok(cancel)
+}
+
+impl Finished {
+    fn new(label: String, report: RunReport, plan: &Plan, progress: &Progress) -> Self {
+        let rows = report
+            .outputs
+            .iter()
+            .map(|output| {
+                let planned = plan.report.outputs.iter().find(|one| one.path == output.path);
+                let note = match (output.cached, output.resumed) {
+                    (true, _) => "unchanged, not run again".to_owned(),
+                    (_, 0) => String::new(),
+                    (_, done) => format!("resumed: {done} of {} tensors were there", output.tensors),
+                };
+                Row {
+                    path: output.path.clone(),
+                    bytes: planned.map_or(0, |one| one.bytes),
+                    seconds: progress.taken(&output.path),
+                    note,
+                }
+            })
+            .collect();
+        Finished { label, seconds: report.seconds, report, rows }
+    }
+}
+
+fn summary(session: &Session, finished: &[Finished]) -> String {
+    let style = session.ui.style;
+    let mut table = Table::new(&[Side::Left, Side::Right, Side::Right, Side::Right]);
+    let labelled = finished.len() > 1;
+    let (mut read, mut written, mut seconds) = (0, 0, 0.0);
+    for one in finished {
+        for row in &one.rows {
+            let rate = match row.seconds {
+                Some(seconds) if seconds > 0.0 => format!("{:.2} GB/s", row.bytes as f64 / seconds / 1e9),
+                _ => String::new(),
+            };
+            let mut note = row.note.clone();
+            if labelled {
+                note = if note.is_empty() { one.label.clone() } else { format!("{}; {note}", one.label) };
+            }
+            table.row([
+                style.bold(&row.path),
+                size(row.bytes),
+                row.seconds.map(duration).unwrap_or_default(),
+                rate,
+                note,
+            ]);
+        }
+        read += one.report.read;
+        written += one.report.written;
+        seconds += one.seconds;
+    }
+    let mut text = table.render(session.ui.width);
+    if written > 0 {
+        let outputs: usize = finished.iter().map(|one| one.rows.iter().filter(|row| row.seconds.is_some()).count()).sum();
+        text.push_str(&style.dim(&format!(
+            "{} in {}: read {}, wrote {}",
+            plural(outputs, "output"),
+            duration(seconds),
+            size(read),
+            size(written)
+        )));
+        text.push('\n');
+    }
+    text
+}

@@ -1,0 +1,116 @@
+//! What ends a command early, shown in the same look as the messages about recipes.
+
+use std::io;
+use std::path::Path;
+
+use fusion_core::checkpoint::CheckpointError;
+use fusion_core::engine::RunError;
+use fusion_dsl::codes::Code;
+use fusion_dsl::diag::Diagnostic;
+use fusion_dsl::render;
+use fusion_dsl::span::SourceMap;
+
+use crate::exit::{self, Exit};
+use crate::session::Session;
+
+/// Why a command ends early.
+#[derive(Debug)]
+pub(crate) enum Failure {
+    /// Everything has been said.
+    Said(Exit),
+    /// This is still to be said.
+    Diagnostic(Box<Diagnostic>),
+    /// The command line is wrong in a way that clap cannot see.
+    Usage(clap::Error),
+    /// Whoever read our output has gone (`fusion … | head`).
+    Closed,
+}
+
+impl Failure {
+    /// A failure with a code, a message and, where there is one, what to do.
+    pub(crate) fn new(code: Code, message: impl Into<String>) -> Self {
+        Failure::Diagnostic(Box::new(Diagnostic::global(code, message)))
+    }
+
+    pub(crate) fn help(self, text: impl Into<String>) -> Self {
+        match self {
+            Failure::Diagnostic(diagnostic) => Failure::Diagnostic(Box::new(diagnostic.help(text))),
+            other => other,
+        }
+    }
+
+    pub(crate) fn note(self, text: impl Into<String>) -> Self {
+        match self {
+            Failure::Diagnostic(diagnostic) => Failure::Diagnostic(Box::new(diagnostic.note(text))),
+            other => other,
+        }
+    }
+
+    /// A file that cannot be read.
+    pub(crate) fn read(path: &Path, error: &io::Error) -> Self {
+        Failure::new(Code::CannotReadFile, format!("`{}` cannot be read: {error}", path.display()))
+    }
+
+    /// A file that cannot be written.
+    pub(crate) fn write(path: &Path, error: &io::Error) -> Self {
+        Failure::new(Code::CannotWrite, format!("`{}` cannot be written: {error}", path.display()))
+    }
+
+    /// A mistake in the arguments.
+    pub(crate) fn usage(message: impl std::fmt::Display) -> Self {
+        use clap::CommandFactory as _;
+        Failure::Usage(crate::cli::Cli::command().error(clap::error::ErrorKind::ValueValidation, message))
+    }
+
+    /// Says it on stderr and gives the exit code.
+    pub(crate) fn report(self, session: &Session) -> Exit {
+        match self {
+            Failure::Said(exit) => exit,
+            Failure::Diagnostic(diagnostic) => {
+                let exit = exit::of_all([&*diagnostic]);
+                session.ui.error(&render::terminal(&[*diagnostic], &SourceMap::new(), session.ui.err_colour));
+                exit
+            }
+            Failure::Usage(error) => {
+                let _ = error.print();
+                Exit::Usage
+            }
+            Failure::Closed => Exit::Ok,
+        }
+    }
+}
+
+impl From<&RunError> for Failure {
+    fn from(error: &RunError) -> Self {
+        let code = exit::of_run(error);
+        let failure = match error {
+            RunError::Read(error) => return Failure::from(error),
+            RunError::NonFinite { found, more } => {
+                let mut failure = Failure::new(code, "the inputs hold values that are not finite");
+                for one in found {
+                    failure = failure.note(one.to_string());
+                }
+                if *more > 0 {
+                    failure = failure.note(format!("and {more} more tensors"));
+                }
+                failure
+            }
+            other => Failure::new(code, other.to_string()),
+        };
+        match error.help() {
+            Some(help) => failure.help(help),
+            None if code == Code::Internal => failure.help(crate::panics::REPORT),
+            None => failure,
+        }
+    }
+}
+
+impl From<&CheckpointError> for Failure {
+    fn from(error: &CheckpointError) -> Self {
+        let failure = Failure::new(exit::of_checkpoint(error), error.message());
+        match error.fix() {
+            Some(fix) => failure.help(fix),
+            None => failure,
+        }
+    }
+}

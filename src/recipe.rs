@@ -1,0 +1,169 @@
+//! Reads a recipe from disk, compiles it, and plans each of its variants.
+
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+
+use fusion_core::plan::{Options, Plan, plan};
+use fusion_dsl::codes::Code;
+use fusion_dsl::compile::{Compiled, Variant, compile};
+use fusion_dsl::diag::{Diagnostic, sort};
+use fusion_dsl::graph::Value;
+use fusion_dsl::span::{FileId, Span};
+use serde_json::Value as Json;
+
+use crate::cli::RecipeArgs;
+use crate::failure::Failure;
+use crate::session::Session;
+
+/// A recipe with what it means.
+pub(crate) struct Recipe {
+    /// As given on the command line.
+    pub(crate) path: PathBuf,
+    /// Relative paths of models and outputs start here.
+    pub(crate) root: PathBuf,
+    /// Its text.
+    pub(crate) text: String,
+    /// What it means.
+    pub(crate) compiled: Compiled,
+}
+
+/// The plans of all variants and everything there is to say.
+pub(crate) struct Planned {
+    /// One per variant; `None` where it has errors.
+    pub(crate) plans: Vec<Option<Plan>>,
+    /// Of the front end and of the planner, without repeats.
+    pub(crate) diagnostics: Vec<Diagnostic>,
+}
+
+/// The text of a file, `-` for stdin.
+pub(crate) fn read_text(path: &Path) -> Result<String, Failure> {
+    let bytes = if path == Path::new("-") {
+        let mut bytes = Vec::new();
+        std::io::stdin().read_to_end(&mut bytes).map(|_| bytes)
+    } else {
+        std::fs::read(path)
+    };
+    let bytes = bytes.map_err(|error| {
+        let failure = Failure::read(path, &error);
+        if path.is_dir() { failure.help("name a recipe, a file that ends in `.fusion`") } else { failure }
+    })?;
+    String::from_utf8(bytes).map_err(|_| {
+        Failure::new(Code::CannotReadFile, format!("`{}` is not UTF-8 text", path.display()))
+            .help("recipes are text files; `fusion inspect` looks into checkpoints")
+    })
+}
+
+impl Recipe {
+    /// Reads and compiles. What is wrong with the text is in [`Compiled::diagnostics`].
+    pub(crate) fn load(session: &Session, args: &RecipeArgs) -> Result<Recipe, Failure> {
+        let path = args.recipe.clone();
+        let text = read_text(&path)?;
+        Ok(Recipe::compile(session, path, text, &args.set))
+    }
+
+    pub(crate) fn compile(session: &Session, path: PathBuf, text: String, sets: &[(String, String)]) -> Recipe {
+        let name = if path == Path::new("-") { "stdin".to_owned() } else { path.to_string_lossy().into_owned() };
+        let root = path.parent().map(Path::to_owned).unwrap_or_default();
+        let compiled = compile(&session.world, &name, &text, sets);
+        Recipe { path, root, text, compiled }
+    }
+
+    /// Plans every variant. Nothing is planned where the front end found errors: headers would only repeat them.
+    pub(crate) fn plan(&self, session: &Session, options: &Options) -> Planned {
+        let mut diagnostics = self.compiled.diagnostics.clone();
+        let mut plans = Vec::new();
+        if !self.compiled.has_errors() {
+            for variant in &self.compiled.variants {
+                let (one, found) = plan(&variant.graph, &session.registry, options);
+                plans.push(one);
+                diagnostics.extend(found);
+            }
+            sort(&mut diagnostics);
+            // Variants share most of what is wrong with them.
+            let mut seen: Vec<Diagnostic> = Vec::new();
+            diagnostics.retain(|one| {
+                let new = !seen.contains(one);
+                if new {
+                    seen.push(one.clone());
+                }
+                new
+            });
+        }
+        Planned { plans, diagnostics }
+    }
+
+    /// Like [`Recipe::plan`], but diagnostics are shown and errors end the command.
+    pub(crate) fn plan_or_say(
+        &self,
+        session: &Session,
+        options: &Options,
+        json: bool,
+    ) -> Result<Vec<Plan>, Failure> {
+        let planned = self.plan(session, options);
+        session.say(&self.path, &planned.diagnostics, &self.compiled.sources, json)?;
+        let plans: Vec<Plan> = planned.plans.into_iter().flatten().collect();
+        if plans.len() == self.compiled.variants.len() {
+            return Ok(plans);
+        }
+        Err(Failure::new(Code::Internal, "the planner gave neither a plan nor a reason")
+            .help(crate::panics::REPORT))
+    }
+
+    /// `line 14`, with the file where it is not the recipe itself; empty for no place.
+    pub(crate) fn line(&self, span: Span) -> String {
+        let Some(source) = self.compiled.sources.get(span.file) else { return String::new() };
+        let line = source.position(span.start).line;
+        if span.file == FileId::MAIN {
+            format!("line {line}")
+        } else if source.name().starts_with("--") {
+            source.name().to_owned()
+        } else {
+            format!("{} line {line}", source.name())
+        }
+    }
+
+    /// A place in JSON; null for none.
+    pub(crate) fn place(&self, span: Span) -> Json {
+        match self.compiled.sources.get(span.file) {
+            Some(source) => {
+                let at = source.position(span.start);
+                serde_json::json!({ "file": source.name(), "line": at.line, "column": at.column })
+            }
+            None => Json::Null,
+        }
+    }
+}
+
+/// `keep = 0.2, scale = 1`; empty without a sweep.
+pub(crate) fn label(variant: &Variant) -> String {
+    let parts: Vec<String> =
+        variant.label.iter().map(|(name, value)| format!("{name} = {}", shown(value))).collect();
+    parts.join(", ")
+}
+
+/// The label as JSON.
+pub(crate) fn label_json(variant: &Variant) -> Json {
+    variant.label.iter().map(|(name, value)| (name.clone(), plain(value))).collect::<serde_json::Map<_, _>>().into()
+}
+
+fn shown(value: &Value) -> String {
+    match plain(value) {
+        Json::String(text) => text,
+        other => other.to_string(),
+    }
+}
+
+fn plain(value: &Value) -> Json {
+    match value {
+        Value::Bool(value) => Json::from(*value),
+        // Whole numbers without `.0`.
+        Value::Number(value) if value.fract() == 0.0 && value.abs() < 1e15 => Json::from(*value as i64),
+        Value::Number(value) => Json::from(*value),
+        Value::Text(text) | Value::Word(text) => Json::from(text.as_str()),
+        Value::Bytes(bytes) => Json::from(*bytes),
+        Value::Quantity { value, unit } => Json::from(format!("{value} {unit}")),
+        Value::Range { start, end } => Json::from(format!("{start}..{end}")),
+        Value::List(items) => items.iter().map(plain).collect(),
+        other => serde_json::to_value(other).unwrap_or(Json::Null),
+    }
+}

@@ -1,0 +1,13 @@
+//! The whole command, as its users meet it: arguments in; files, text and exit codes out.
+
+mod common;
+
+mod check;
+mod faults;
+mod formats;
+mod inspect;
+mod interrupt;
+mod other;
+mod plan;
+mod run;
+mod same_bytes;
