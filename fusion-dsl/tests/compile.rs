@@ -33,8 +33,11 @@ fn graph(text: &str) -> Graph {
 }
 
 fn stage(graph: &Graph) -> &Stage {
-    let stage = |kind| if let NodeKind::Stage(stage) = kind { Some(stage) } else { None };
-    graph.nodes.iter().rev().find_map(|node| stage(&node.kind)).expect("there is a stage")
+    let mut stages = graph.nodes.iter().rev().filter_map(|node| match &node.kind {
+        NodeKind::Stage(stage) => Some(stage),
+        _ => None,
+    });
+    stages.next().expect("there is a stage")
 }
 
 fn codes(compiled: &Compiled) -> Vec<Code> {

@@ -158,9 +158,9 @@ impl Build<'_> {
         let mut diagnostic = Diagnostic::new(
             Code::WrongSpace,
             span,
-            format!("`{}` takes a {}, this is {what}", port.role, port.space),
+            format!("`{}` takes {} {}, this is {what}", port.role, article(port.space), port.space),
         )
-        .secondary(self.raw(input.node).name_span, format!("a {space}"));
+        .secondary(self.raw(input.node).name_span, "declared here");
         diagnostic = match (port.space, space) {
             (Space::Delta, Space::Model) => diagnostic.help("a delta is a model minus its base"),
             (Space::Model, Space::Ensemble) => {
@@ -263,6 +263,10 @@ impl Build<'_> {
             }
         }
     }
+}
+
+fn article(space: Space) -> &'static str {
+    if space == Space::Ensemble { "an" } else { "a" }
 }
 
 fn are(count: u32) -> &'static str {

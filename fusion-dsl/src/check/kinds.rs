@@ -109,7 +109,11 @@ impl Build<'_> {
                 (_, value) => value,
             },
             Some(diagnostic) => {
-                if let Some(diagnostic) = *diagnostic {
+                if let Some(mut diagnostic) = *diagnostic {
+                    // An edit is certain only where the value itself stands, not a name or call that leads to it.
+                    if !is_literal(self.source(span)) {
+                        diagnostic.fixes.clear();
+                    }
                     self.say(diagnostic);
                 }
                 Val::Poison
@@ -170,6 +174,9 @@ impl Build<'_> {
             Kind::Unit(unit) => {
                 return match value {
                     Val::Quantity { unit: given, .. } if given == unit => None,
+                    Val::Number { percent: false, value } if self.source(span).parse() != Ok(*value) => {
+                        fail(wrong(Code::MissingUnit).help(format!("give it the unit: `{value} {unit}s`")))
+                    }
                     Val::Number { percent: false, value } => {
                         fail(wrong(Code::MissingUnit).help(format!("write the unit: `{value} {unit}s`")).fix(
                             "add the unit",
@@ -195,7 +202,7 @@ impl Build<'_> {
                     span,
                     format!("{subject} is a fraction: it lies between 0 and 1 (100%)"),
                 );
-                if !percent && (1.0..=100.0).contains(value) {
+                if !percent && (1.0..=100.0).contains(value) && self.source(span).parse() == Ok(*value) {
                     return fail(diagnostic.help(format!("did you mean `{value}%`?")).fix(
                         "add the percent sign",
                         span.after(),
@@ -249,7 +256,11 @@ impl Build<'_> {
                 if words.iter().any(|(known, _)| known == word) {
                     return None;
                 }
-                fail(unknown_word(words, word, span, subject))
+                let mut diagnostic = unknown_word(words, word, span, subject);
+                if self.source(span) != word {
+                    diagnostic.fixes.clear();
+                }
+                fail(diagnostic)
             }
             (ParamKind::Word(words), Val::Text(text)) if words.iter().any(|(known, _)| known == text) => {
                 fail(wrong(Code::WrongType).help("words stand without quotes").fix(
@@ -337,6 +348,14 @@ fn unknown_word(words: &[(String, String)], word: &str, span: Span, subject: &st
             .fix(format!("change it to `{near}`"), span, near),
         None => diagnostic.help(format!("it takes {}", suggest::list(known(), 12))),
     }
+}
+
+/// A number, a text or a word, as opposed to a calculation, a list or a dotted name.
+fn is_literal(text: &str) -> bool {
+    let quoted = text.len() >= 2 && text.starts_with('"') && text.ends_with('"');
+    quoted
+        || text.parse::<f64>().is_ok()
+        || text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
 }
 
 /// What other tools call the formats.

@@ -14,10 +14,10 @@ impl<'a> Build<'a> {
         let verb = stage.verb;
         let Some(using) = &stage.using else {
             if verb == Verb::Stitch {
-                return self.stitch(stage);
+                return self.stitch(place, stage);
             }
             if !self.world.has_verb(verb) {
-                self.verb_not_built(stage);
+                self.verb_not_built(place, stage);
                 return None;
             }
             let diagnostic = Diagnostic::new(
@@ -26,7 +26,7 @@ impl<'a> Build<'a> {
                 format!("`{}` does not say which method it uses", stage.name.text),
             )
             .help(format!("write `{verb} {} using METHOD {{ … }}`", stage.name.text))
-            .help(format!("methods that {verb}: {}", self.methods_of(verb)));
+            .help(format!("methods that {verb}: {}", self.methods_of(place, verb)));
             self.say(diagnostic);
             return None;
         };
@@ -74,9 +74,9 @@ impl<'a> Build<'a> {
         let of_verb = world.methods().iter().find(|method| method.id == id && method.verb == verb);
         let Some(method) = of_verb.or_else(|| world.method(&id)) else {
             if !world.has_verb(verb) {
-                self.verb_not_built(stage);
+                self.verb_not_built(place, stage);
             } else {
-                self.unknown_method(using, &id, verb);
+                self.unknown_method(place, using, &id, verb);
             }
             return None;
         };
@@ -95,7 +95,8 @@ impl<'a> Build<'a> {
             .help(format!("with `{using}` the stage is `{actual} {} using {using} {{ … }}`", stage.name.text))
             .fix(format!("make it `{actual}`"), stage.verb_span, actual.word());
             if world.has_verb(verb) {
-                diagnostic = diagnostic.help(format!("methods that {verb}: {}", self.methods_of(verb)));
+                diagnostic =
+                    diagnostic.help(format!("methods that {verb}: {}", self.methods_of(place, verb)));
             }
             self.say(diagnostic);
             return None;
@@ -103,16 +104,16 @@ impl<'a> Build<'a> {
         Some(method)
     }
 
-    fn stitch(&mut self, stage: &ast::Stage) -> Option<&'a MethodDescriptor> {
+    fn stitch(&mut self, place: &Place, stage: &ast::Stage) -> Option<&'a MethodDescriptor> {
         let world = self.world;
         let found = world.method("stitch").filter(|method| method.verb == Verb::Stitch);
         if found.is_none() {
-            self.verb_not_built(stage);
+            self.verb_not_built(place, stage);
         }
         found
     }
 
-    fn verb_not_built(&mut self, stage: &ast::Stage) {
+    fn verb_not_built(&mut self, place: &Place, stage: &ast::Stage) {
         let verb = stage.verb;
         let mut diagnostic = Diagnostic::new(
             Code::VerbWithoutMethods,
@@ -124,34 +125,52 @@ impl<'a> Build<'a> {
             diagnostic = diagnostic.note("it has no methods at all");
         }
         for verb in built {
-            diagnostic = diagnostic.note(format!("`{verb}`: {}", self.methods_of(verb)));
+            diagnostic = diagnostic.note(format!("`{verb}`: {}", self.methods_of(place, verb)));
         }
         self.say(diagnostic);
     }
 
-    fn unknown_method(&mut self, using: &ast::Path, id: &str, verb: Verb) {
-        let world = self.world;
+    fn unknown_method(&mut self, place: &Place, using: &ast::Path, id: &str, verb: Verb) {
         let mut diagnostic =
             Diagnostic::new(Code::UnknownMethod, using.span, format!("there is no method `{using}`"));
-        let of_verb = world.methods().iter().filter(|method| method.verb == verb);
-        let all = world.methods().iter();
-        let near = suggest::closest(id, of_verb.map(|method| method.id.as_str()))
-            .or_else(|| suggest::closest(id, all.map(|method| method.id.as_str())));
+        let known = self.shown_methods(place, Some(verb));
+        let all = self.shown_methods(place, None);
+        let written = using.dotted();
+        let near = suggest::closest(&written, known.iter().map(String::as_str))
+            .or_else(|| suggest::closest(id, all.iter().map(String::as_str)));
         if let Some(near) = near {
             diagnostic = diagnostic.help(format!("did you mean `{near}`?"));
             // Only within the verb is it the whole fix.
-            let same_verb = world.method(near).is_some_and(|method| method.verb == verb);
-            if same_verb && using.segments.len() == 1 {
+            if known.iter().any(|name| name == near) {
                 diagnostic = diagnostic.fix(format!("change it to `{near}`"), using.span, near);
             }
         }
-        diagnostic = diagnostic.help(format!("methods that {verb}: {}", self.methods_of(verb)));
+        diagnostic = diagnostic.help(format!("methods that {verb}: {}", self.methods_of(place, verb)));
         self.say(diagnostic);
     }
 
-    fn methods_of(&self, verb: Verb) -> String {
-        let of_verb = self.world.methods().iter().filter(|method| method.verb == verb);
-        suggest::list(of_verb.map(|method| method.id.as_str()), 20)
+    /// Methods as this file can name them: those of plugins by their alias, if the file uses the plugin.
+    fn shown_methods(&self, place: &Place, verb: Option<Verb>) -> Vec<String> {
+        let names = &self.unit(place.unit).scope.names;
+        let shown = |id: &str| {
+            if !id.contains('.') {
+                return Some(id.to_owned());
+            }
+            names.iter().find_map(|(alias, bound)| match &bound.binding {
+                Binding::Plugin { id: plugin, .. } => id
+                    .strip_prefix(plugin.as_str())?
+                    .strip_prefix('.')
+                    .map(|method| format!("{alias}.{method}")),
+                _ => None,
+            })
+        };
+        let methods =
+            self.world.methods().iter().filter(|method| verb.is_none_or(|verb| method.verb == verb));
+        methods.filter_map(|method| shown(&method.id)).collect()
+    }
+
+    fn methods_of(&self, place: &Place, verb: Verb) -> String {
+        suggest::list(self.shown_methods(place, Some(verb)).iter().map(String::as_str), 20)
     }
 }
 
