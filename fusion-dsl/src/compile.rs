@@ -164,4 +164,21 @@ fn same_targets(variants: &[Variant], diagnostics: &mut Vec<Diagnostic>) {
             });
         }
     }
+    // A save replaces its folder as a whole, so nothing else may be written into it.
+    for (target, (_, _, span)) in &first {
+        let outer = target.match_indices('/').find_map(|(at, _)| first.get_key_value(&target[..at]));
+        if let Some((folder, (_, _, outer))) = outer
+            && said.insert(*span)
+        {
+            diagnostics.push(
+                Diagnostic::new(
+                    Code::SameTarget,
+                    *span,
+                    format!("`{target}` lies inside of the output `{folder}`"),
+                )
+                .secondary(*outer, "also written here")
+                .help("choose paths beside each other"),
+            );
+        }
+    }
 }

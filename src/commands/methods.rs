@@ -131,7 +131,7 @@ pub(crate) fn facts(spec: &ParamSpec) -> Vec<String> {
     match (&spec.default, spec.required) {
         (Some(value), _) => facts.push(format!("default {}", value_text(spec, value))),
         (None, true) => facts.push("required".to_owned()),
-        (None, false) => facts.push("default: the method decides".to_owned()),
+        (None, false) => facts.push("optional".to_owned()),
     }
     // A fraction's bounds are part of its type.
     if spec.kind != ParamKind::Fraction || spec.min_exclusive {

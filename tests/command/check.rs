@@ -19,7 +19,34 @@ fn all_mistakes_of_a_recipe_are_told_at_once() {
     space.soup();
     space.write("bad.fusion", SOUP.replace("weight = 0.75", "wieght = 0.75").replace("save soup", "save sop"));
     let done = space.fails(&["check", "bad.fusion"], 1, "F0203");
-    insta::assert_snapshot!(done.err, @"");
+    insta::assert_snapshot!(done.err, @r#"
+    error[F0203]: `linear` has no parameter `wieght` here
+     --> bad.fusion:7:12
+      |
+    7 |   from a { wieght = 0.75 }
+      |            ^^^^^^ not a parameter of `linear`
+      |
+      = help: did you mean `weight`? (number, default 1)
+    help: change it to `weight`
+      |
+    7 -   from a { wieght = 0.75 }
+    7 +   from a { weight = 0.75 }
+      |
+
+    error[F0201]: nothing is called `sop`
+      --> bad.fusion:11:6
+       |
+    11 | save sop to "out/soup"
+       |      ^^^ unknown name
+       |
+       = help: did you mean `soup`?
+    help: change it to `soup`
+       |
+    11 | save soup to "out/soup"
+       |        +
+
+    2 errors in bad.fusion; `fusion explain F0203` says more
+    "#);
     assert_eq!(done.out, "");
 }
 

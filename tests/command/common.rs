@@ -256,6 +256,12 @@ pub(crate) fn steady(text: &str) -> String {
                 line.replace_range(start..end + unit.len(), &format!("~{}", &unit.replace("threads", "thread")[1..]));
             }
         }
+        // How large buffers are is the engine's business.
+        if let Some((before, after)) = line.clone().split_once("buffers up to ")
+            && let Some((_, after)) = after.split_once("B,")
+        {
+            line = format!("{before}buffers up to ~B,{after}");
+        }
         out.push_str(line.trim_end());
         out.push('\n');
     }

@@ -7,7 +7,22 @@ fn a_checkpoint_is_summed_up() {
     let space = Space::new();
     space.model("a", 1);
     let done = space.ok(&["inspect", "a"]);
-    insta::assert_snapshot!(done.out, @"");
+    insta::assert_snapshot!(done.out, @r"
+    path          a
+    format        safetensors, 2 files, 3.35 kB
+    architecture  LlamaForCausalLM
+    parameters    600
+    dtypes        f32 (9 tensors, 600)
+    tensors       9
+    layers        2 in `model.layers`, 400 parameters
+    vocabulary    12
+    tokenizer     tokenizer.json
+
+    each layer
+      input_layernorm.weight   f32  [8]
+      mlp.up_proj.weight       f32  [16, 8]
+      self_attn.q_proj.weight  f32  [8, 8]
+    ");
 }
 
 #[test]

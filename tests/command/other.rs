@@ -39,7 +39,38 @@ fn methods_are_listed_and_described() {
     let done = space.ok(&["methods"]);
     assert!(done.out.contains("average\n") && done.out.contains("linear"), "{}", done.out);
     let done = space.ok(&["methods", "linear"]);
-    insta::assert_snapshot!(done.out, @"");
+    insta::assert_snapshot!(done.out, @r"
+    linear  average, version 1
+      weighted average of models
+
+    formula
+      θ = Σ wᵢθᵢ / Σ wᵢ
+      θ = Σ wᵢθᵢ with normalize = false
+
+    inputs
+      from  1 or more, each with settings of its own: the models to average
+
+    parameters
+      normalize: bool  default true, may vary over tensors and layers
+          divide by the sum of the weights, so that only their ratios matter
+      weight: number  default 1, per input, may vary over tensors and layers
+          how much this model counts; any number, negative ones subtract (mergekit has no default and
+          requires it)
+
+    in a recipe
+      average result using linear {
+        from chat { weight = 1 }
+        from code
+        normalize = true
+      }
+
+    how it runs
+      streams element by element
+
+    source
+      Utans, Weight averaging for neural networks and local resampling schemes, AAAI 1996 workshop;
+      Wortsman et al., Model soups, ICML 2022
+    ");
     let done = space.fails(&["methods", "linaer"], 1, "F0302");
     assert!(done.err.contains("did you mean `linear`?"), "{}", done.err);
     let json: serde_json::Value = serde_json::from_str(&space.ok(&["methods", "--json"]).out).unwrap();

@@ -26,7 +26,29 @@ fn a_plan_says_what_would_run_and_why() {
     space.soup();
     space.write("rules.fusion", RULES);
     let done = space.ok(&["plan", "rules.fusion", "--threads", "2"]);
-    insta::assert_snapshot!(steady(&done.out), @"");
+    insta::assert_snapshot!(steady(&done.out), @r"
+    inputs
+      a  a  safetensors  9 tensors  600 parameters  2 layers  f32  2.40 kB
+      b  b  safetensors  9 tensors  600 parameters  2 layers  f32  2.40 kB
+
+    stages
+      soup  average using linear  element-wise, fused cpu
+        inputs     a, b
+        tensors    8 computed, 1 copied from a (line 12); 2 layers, 600 parameters
+        normalize  true (default), false on 1 tensor (line 11)
+        weight     a 0.75 (line 9); b 0 → 1 (line 10)
+
+    outputs
+      out/soup  run: new
+        soup    9 tensors, 600 parameters, bf16, 1.20 kB in 1 shard
+        beside  config and tokenizer from a
+
+    expectations
+      holds  soup.layers == 2
+
+    reads 4.42 kB in 1 pass, writes 1.20 kB, buffers up to ~B, about ~ms on cpu with ~thread
+    nothing was executed
+    ");
     assert_eq!(done.err, "");
     assert_eq!(space.names("out"), [""; 0], "nothing was executed");
 }

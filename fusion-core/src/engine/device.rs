@@ -96,7 +96,7 @@ pub(super) fn run_span(
                         .collect();
                     let tile = device::DeviceTile { tensor: *member, offset, inputs: &inputs, device: target };
                     let result = form(kernel.as_any(), &tile).map_err(|error| error.message)?;
-                    result.into_data().to_vec::<f32>().map_err(|error| format!("{error:?}"))
+                    result.into_data().try_to_vec::<f32>().map_err(|error| format!("{error:?}"))
                 };
                 let failed = |message| RunError::Device {
                     device: placement.name.to_string(),

@@ -120,6 +120,7 @@ mod on_burn {
             #[cfg(feature = "flex")]
             DeviceName::Flex => Some(Device::flex()),
             #[cfg(feature = "ndarray")]
+            #[expect(deprecated, reason = "the design keeps burn-ndarray as a device until burn drops it")]
             DeviceName::Ndarray => Some(Device::ndarray()),
             #[cfg(feature = "cuda")]
             DeviceName::Cuda(index) => Some(Device::cuda(index)),
