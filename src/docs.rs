@@ -38,7 +38,10 @@ pub fn pages() -> Vec<Page> {
         Page { path: "docs/reference/diagnostics/README.md".to_owned(), text: code_index() },
     ];
     for method in &methods {
-        pages.push(Page { path: format!("docs/reference/methods/{}.md", method.id), text: method_page(method) });
+        pages.push(Page {
+            path: format!("docs/reference/methods/{}.md", method.id),
+            text: method_page(method),
+        });
     }
     for code in Code::ALL {
         let text = format!("{GENERATED}{}", code.page());
@@ -83,7 +86,9 @@ fn section(command: &mut clap::Command, out: &mut String, depth: usize) {
 }
 
 fn code_index() -> String {
-    let mut out = format!("{GENERATED}# Diagnostics\n\nEvery message has a code; `fusion explain F0203` shows its page.\n");
+    let mut out = format!(
+        "{GENERATED}# Diagnostics\n\nEvery message has a code; `fusion explain F0203` shows its page.\n"
+    );
     let mut group = "";
     for code in Code::ALL {
         if code.group() != group {
@@ -115,7 +120,13 @@ fn method_index(methods: &[MethodDescriptor]) -> String {
 fn method_page(method: &MethodDescriptor) -> String {
     // Bars would end a table's cell.
     let cell = |text: &str| text.replace('|', "\\|").replace('\n', " ");
-    let mut out = format!("{GENERATED}# {}\n\n{}\n\nVerb `{}`, version {}.\n", method.id, sentence(&method.summary), method.verb, method.version);
+    let mut out = format!(
+        "{GENERATED}# {}\n\n{}\n\nVerb `{}`, version {}.\n",
+        method.id,
+        sentence(&method.summary),
+        method.verb,
+        method.version
+    );
     if !method.formula.is_empty() {
         let _ = write!(out, "\n## Formula\n\n```text\n{}\n```\n", method.formula);
     }
@@ -123,7 +134,13 @@ fn method_page(method: &MethodDescriptor) -> String {
         out.push_str("\n## Inputs\n\n| word | how many | what | own settings |\n|---|---|---|---|\n");
         for port in &method.ports {
             let own = if port.settings { "yes" } else { "no" };
-            let _ = writeln!(out, "| `{}` | {} | {} | {own} |", port.role, arity(port.min, port.max), cell(&port.doc));
+            let _ = writeln!(
+                out,
+                "| `{}` | {} | {} | {own} |",
+                port.role,
+                arity(port.min, port.max),
+                cell(&port.doc)
+            );
         }
     }
     let specs = method.parameters();

@@ -61,8 +61,14 @@ impl Recipe {
         Ok(Recipe::compile(session, path, text, &args.set))
     }
 
-    pub(crate) fn compile(session: &Session, path: PathBuf, text: String, sets: &[(String, String)]) -> Recipe {
-        let name = if path == Path::new("-") { "stdin".to_owned() } else { path.to_string_lossy().into_owned() };
+    pub(crate) fn compile(
+        session: &Session,
+        path: PathBuf,
+        text: String,
+        sets: &[(String, String)],
+    ) -> Recipe {
+        let name =
+            if path == Path::new("-") { "stdin".to_owned() } else { path.to_string_lossy().into_owned() };
         let root = path.parent().map(Path::to_owned).unwrap_or_default();
         let compiled = compile(&session.world, &name, &text, sets);
         Recipe { path, root, text, compiled }
@@ -143,7 +149,12 @@ pub(crate) fn label(variant: &Variant) -> String {
 
 /// The label as JSON.
 pub(crate) fn label_json(variant: &Variant) -> Json {
-    variant.label.iter().map(|(name, value)| (name.clone(), plain(value))).collect::<serde_json::Map<_, _>>().into()
+    variant
+        .label
+        .iter()
+        .map(|(name, value)| (name.clone(), plain(value)))
+        .collect::<serde_json::Map<_, _>>()
+        .into()
 }
 
 fn shown(value: &Value) -> String {

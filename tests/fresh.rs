@@ -11,7 +11,9 @@ fn generated_files_are_fresh() {
     let pages = pages();
     let mut wrong: Vec<String> = pages
         .iter()
-        .filter(|page| std::fs::read_to_string(root.join(&page.path)).ok().as_deref() != Some(page.text.as_str()))
+        .filter(|page| {
+            std::fs::read_to_string(root.join(&page.path)).ok().as_deref() != Some(page.text.as_str())
+        })
         .map(|page| page.path.clone())
         .collect();
     let known: BTreeSet<&str> = pages.iter().map(|page| page.path.as_str()).collect();

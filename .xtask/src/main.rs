@@ -81,7 +81,8 @@ fn write(root: &Path) -> Result<(), String> {
 }
 
 fn check(root: &Path) -> Result<(), String> {
-    let mut wrong: Vec<String> = stale(root)?.into_iter().map(|path| format!("{} is stale", path.display())).collect();
+    let mut wrong: Vec<String> =
+        stale(root)?.into_iter().map(|path| format!("{} is stale", path.display())).collect();
     for page in pages() {
         if fs::read_to_string(root.join(&page.path)).ok().as_deref() != Some(page.text.as_str()) {
             wrong.push(format!("{} is out of date", page.path));
@@ -96,9 +97,16 @@ fn check(root: &Path) -> Result<(), String> {
 /// nextest where it is installed, else cargo's own runner.
 fn test(root: &Path, rest: &[&str]) -> ExitCode {
     let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let has = Command::new(&cargo).args(["nextest", "--version"]).output().is_ok_and(|output| output.status.success());
+    let has = Command::new(&cargo)
+        .args(["nextest", "--version"])
+        .output()
+        .is_ok_and(|output| output.status.success());
     let mut command = Command::new(&cargo);
-    command.current_dir(root).args(if has { &["nextest", "run"][..] } else { &["test"] }).arg("--workspace").args(rest);
+    command
+        .current_dir(root)
+        .args(if has { &["nextest", "run"][..] } else { &["test"] })
+        .arg("--workspace")
+        .args(rest);
     match command.status() {
         Ok(status) if status.success() => ExitCode::SUCCESS,
         Ok(_) => ExitCode::FAILURE,

@@ -1,6 +1,6 @@
 //! `fusion ast`: recipes for machines, in both directions.
 
-use std::path::PathBuf;
+use std::path::Path;
 
 use fusion_dsl::graph::Graph;
 use fusion_dsl::{codes::Code, print, render};
@@ -21,8 +21,9 @@ pub(super) fn ast(session: &Session, args: &AstArgs) -> Result<Exit, Failure> {
     }
     if let Some(path) = &args.from_json {
         let text = print::text_from_json(&read_text(path)?).map_err(|error| {
-            Failure::new(Code::UnexpectedText, format!("`{}` is no recipe: {error}", path.display()))
-                .help("`fusion ast RECIPE` shows what a tree looks like, `fusion ast --schema ast` says it exactly")
+            Failure::new(Code::UnexpectedText, format!("`{}` is no recipe: {error}", path.display())).help(
+                "`fusion ast RECIPE` shows what a tree looks like, `fusion ast --schema ast` says it exactly",
+            )
         })?;
         session.ui.print(&text)?;
         return Ok(Exit::Ok);
@@ -34,9 +35,7 @@ pub(super) fn ast(session: &Session, args: &AstArgs) -> Result<Exit, Failure> {
     let recipe = Recipe::load(session, &RecipeArgs { recipe: path.clone(), set: args.set.clone() })?;
     let compiled = &recipe.compiled;
     session.say(path, &compiled.diagnostics, &compiled.sources, false)?;
-    let graph = |graph: &Graph| {
-        json!({ "hash": fusion_dsl::hash::hex(&graph.hash()), "graph": graph })
-    };
+    let graph = |graph: &Graph| json!({ "hash": fusion_dsl::hash::hex(&graph.hash()), "graph": graph });
     match compiled.variants.as_slice() {
         [one] if one.label.is_empty() => show(&graph(&one.graph))?,
         many => {
@@ -55,7 +54,11 @@ pub(super) fn ast(session: &Session, args: &AstArgs) -> Result<Exit, Failure> {
 }
 
 /// The tree of what can be read; errors are told and decide the exit code.
-fn tree(session: &Session, path: &PathBuf, show: &dyn Fn(&Json) -> Result<(), Failure>) -> Result<Exit, Failure> {
+fn tree(
+    session: &Session,
+    path: &Path,
+    show: &dyn Fn(&Json) -> Result<(), Failure>,
+) -> Result<Exit, Failure> {
     let text = read_text(path)?;
     let (file, found) = fusion_dsl::parse::parse(&text);
     show(&serde_json::to_value(&file).unwrap_or(Json::Null))?;

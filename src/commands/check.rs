@@ -69,7 +69,12 @@ fn one(session: &Session, path: &Path, text: String, args: &CheckArgs) -> Result
 }
 
 /// The recipe, what is to be said about it, and how many outputs its variants have.
-fn checked(session: &Session, path: &Path, text: String, args: &CheckArgs) -> (Recipe, Vec<Diagnostic>, usize) {
+fn checked(
+    session: &Session,
+    path: &Path,
+    text: String,
+    args: &CheckArgs,
+) -> (Recipe, Vec<Diagnostic>, usize) {
     let recipe = Recipe::compile(session, path.to_owned(), text, &args.set);
     let mut options = Options::new(&recipe.root);
     // Whether an output may be replaced is a question of the run.
@@ -87,7 +92,9 @@ fn fix(session: &Session, path: &PathBuf, args: &CheckArgs) -> Result<String, Fa
         let (_, found, _) = checked(session, path, text.clone(), args);
         let own: Vec<Diagnostic> = found
             .into_iter()
-            .filter(|one| one.fixes.first().is_some_and(|fix| fix.edits.iter().all(|e| e.span.file == FileId::MAIN)))
+            .filter(|one| {
+                one.fixes.first().is_some_and(|fix| fix.edits.iter().all(|e| e.span.file == FileId::MAIN))
+            })
             .collect();
         let (fixed, applied) = apply_fixes(&text, &own);
         if applied == 0 || fixed == text {

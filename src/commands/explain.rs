@@ -29,9 +29,9 @@ pub(super) fn explain(session: &Session, args: &ExplainArgs) -> Result<Exit, Fai
             Ok(Exit::Ok)
         }
         (None, Some(code)) => session.ui.print(&code.page()).map(|()| Exit::Ok),
-        (None, None) if Path::new(what).is_file() => {
-            Err(Failure::usage(format!("which tensor? `fusion explain {what} --tensor NAME`; `fusion plan {what}` shows the whole")))
-        }
+        (None, None) if Path::new(what).is_file() => Err(Failure::usage(format!(
+            "which tensor? `fusion explain {what} --tensor NAME`; `fusion plan {what}` shows the whole"
+        ))),
         (None, None) => Err(Failure::usage(format!(
             "`{what}` is neither a code nor a recipe; codes look like `F0203`, `fusion explain --list` has them all"
         ))),
@@ -91,7 +91,10 @@ fn one_tensor(session: &Session, args: &RecipeArgs, name: &str, as_json: bool) -
         out.push_str(&step_text(session, &recipe, step, index == 0));
     }
     if plans.len() > 1 {
-        out.push_str(&format!("(the first of {}; `--set` chooses another)\n", plural(plans.len(), "variant")));
+        out.push_str(&format!(
+            "(the first of {}; `--set` chooses another)\n",
+            plural(plans.len(), "variant")
+        ));
     }
     session.ui.print(&out)?;
     Ok(Exit::Ok)
@@ -99,7 +102,8 @@ fn one_tensor(session: &Session, args: &RecipeArgs, name: &str, as_json: bool) -
 
 /// No such tensor: names that contain what was written, or share its end, are the likely ones.
 fn unknown(plan: &Plan, name: &str) -> Failure {
-    let mut names: Vec<&str> = plan.views.values().flat_map(|view| view.tensors.keys()).map(String::as_str).collect();
+    let mut names: Vec<&str> =
+        plan.views.values().flat_map(|view| view.tensors.keys()).map(String::as_str).collect();
     names.sort_unstable();
     names.dedup();
     let end = name.rsplit('.').take(2).collect::<Vec<_>>();
@@ -111,7 +115,11 @@ fn unknown(plan: &Plan, name: &str) -> Failure {
         .collect();
     let failure = Failure::new(Code::MatchesNothing, format!("the recipe has no tensor `{name}`"));
     if near.is_empty() {
-        failure.help(format!("it has {}, for example `{}`", plural(names.len(), "tensor"), names.first().unwrap_or(&"")))
+        failure.help(format!(
+            "it has {}, for example `{}`",
+            plural(names.len(), "tensor"),
+            names.first().unwrap_or(&"")
+        ))
     } else {
         failure.help(format!("near it: `{}`", near.join("`, `")))
     }
@@ -150,7 +158,9 @@ fn step_text(session: &Session, recipe: &Recipe, step: &Explained, first: bool) 
     let shape: Vec<String> = step.shape.iter().map(ToString::to_string).collect();
     let what = format!("{} [{}]", step.dtype, shape.join(", "));
     let how = match (step.kind, &step.method) {
-        ("computed", Some(method)) => format!("computed by {} ({method}) from {}", step.of, step.inputs.join(", ")),
+        ("computed", Some(method)) => {
+            format!("computed by {} ({method}) from {}", step.of, step.inputs.join(", "))
+        }
         ("adapter", _) => format!("the adapter of {} added to its base", step.of),
         ("identical", _) => format!("copied from {}", step.of),
         _ => format!("stored in {}", step.of),

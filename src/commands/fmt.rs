@@ -74,7 +74,10 @@ fn collect(path: &Path, files: &mut Vec<PathBuf>) -> Result<(), Failure> {
     found.sort();
     for path in found {
         let hidden = path.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.'));
-        if !hidden && !path.is_symlink() && (path.is_dir() || path.extension().is_some_and(|ext| ext == "fusion")) {
+        if !hidden
+            && !path.is_symlink()
+            && (path.is_dir() || path.extension().is_some_and(|ext| ext == "fusion"))
+        {
             collect(&path, files)?;
         }
     }

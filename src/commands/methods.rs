@@ -50,8 +50,11 @@ fn list(session: &Session, all: &[MethodDescriptor]) -> String {
         }
         out.push_str(&table.render(session.ui.width));
     }
-    let missing: Vec<&str> =
-        Verb::ALL.iter().filter(|verb| !all.iter().any(|m| m.verb == **verb)).map(|verb| verb.word()).collect();
+    let missing: Vec<&str> = Verb::ALL
+        .iter()
+        .filter(|verb| !all.iter().any(|m| m.verb == **verb))
+        .map(|verb| verb.word())
+        .collect();
     if !missing.is_empty() {
         out.push_str(&format!("\nno method yet for: {}\n", missing.join(", ")));
     }
@@ -86,7 +89,11 @@ fn page(session: &Session, method: &MethodDescriptor) -> String {
         out.push_str(&heading("parameters"));
         for spec in &specs {
             let (kind, facts) = (kind(spec), facts(spec));
-            out.push_str(&format!("  {}: {kind}  {}\n", style.bold(&spec.name), style.dim(&facts.join(", "))));
+            out.push_str(&format!(
+                "  {}: {kind}  {}\n",
+                style.bold(&spec.name),
+                style.dim(&facts.join(", "))
+            ));
             out.push_str(&wrap(&spec.doc, 6, width));
             if let ParamKind::Word(words) = &spec.kind {
                 for (word, doc) in words.iter().filter(|(_, doc)| !doc.is_empty()) {
@@ -95,7 +102,11 @@ fn page(session: &Session, method: &MethodDescriptor) -> String {
             }
         }
         if method.random && !specs.iter().any(|spec| spec.name == "seed") {
-            out.push_str(&format!("  {}: seed  {}\n", style.bold("seed"), style.dim("default: from the recipe's hash")));
+            out.push_str(&format!(
+                "  {}: seed  {}\n",
+                style.bold("seed"),
+                style.dim("default: from the recipe's hash")
+            ));
         }
     }
     out.push_str(&heading("in a recipe"));
@@ -184,7 +195,9 @@ pub(crate) fn example(method: &MethodDescriptor) -> String {
             let own: Vec<String> = specs
                 .iter()
                 .filter(|spec| spec.per_input && port.settings && index == 0)
-                .filter_map(|spec| Some(format!("{} = {}", spec.name, value_text(spec, spec.default.as_ref()?))))
+                .filter_map(|spec| {
+                    Some(format!("{} = {}", spec.name, value_text(spec, spec.default.as_ref()?)))
+                })
                 .collect();
             match own.is_empty() {
                 true => out.push_str(&format!("  {} {name}\n", port.role)),
@@ -219,6 +232,7 @@ pub(crate) fn running(method: &MethodDescriptor) -> String {
         0 => String::new(),
         passes => format!(", after up to {} over its inputs", plural(passes as usize, "observe pass")),
     };
-    let random = if method.random { "; draws random numbers from its seed, the same on every machine" } else { "" };
+    let random =
+        if method.random { "; draws random numbers from its seed, the same on every machine" } else { "" };
     format!("{class}{passes}{random}")
 }

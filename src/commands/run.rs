@@ -187,7 +187,8 @@ fn summary(session: &Session, finished: &[Finished]) -> String {
     }
     let mut text = table.render(session.ui.width);
     if written > 0 {
-        let outputs: usize = finished.iter().map(|one| one.rows.iter().filter(|row| row.seconds.is_some()).count()).sum();
+        let outputs: usize =
+            finished.iter().map(|one| one.rows.iter().filter(|row| row.seconds.is_some()).count()).sum();
         text.push_str(&style.dim(&format!(
             "{} in {}: read {}, wrote {}",
             plural(outputs, "output"),

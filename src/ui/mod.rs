@@ -37,7 +37,11 @@ impl Ui {
             When::Auto => terminal && !plain,
         };
         let (out, err) = (io::stdout().is_terminal(), io::stderr().is_terminal());
-        let width = if out { console::Term::stdout().size_checked().map(|(_, columns)| columns.into()) } else { None };
+        let width = if out {
+            console::Term::stdout().size_checked().map(|(_, columns)| columns.into())
+        } else {
+            None
+        };
         Ui { style: Style::new(colour(out)), err_colour: colour(err), live: err, width }
     }
 

@@ -17,7 +17,13 @@ pub(crate) fn count(value: u64) -> String {
     let x = value as f64;
     for (unit, scale) in [("T", 1e12), ("B", 1e9), ("M", 1e6)] {
         if x >= scale {
-            let digits = if x < 10.0 * scale { 2 } else if x < 100.0 * scale { 1 } else { 0 };
+            let digits = if x < 10.0 * scale {
+                2
+            } else if x < 100.0 * scale {
+                1
+            } else {
+                0
+            };
             return format!("{:.*} {unit}", digits, x / scale);
         }
     }
@@ -29,7 +35,7 @@ pub(crate) fn grouped(value: u64) -> String {
     let digits = value.to_string();
     let mut out = String::new();
     for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index) % 3 == 0 {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
             out.push(' ');
         }
         out.push(digit);
@@ -105,7 +111,7 @@ mod tests {
         assert_eq!(count(412_000_000), "412 M");
         assert_eq!(count(12_345), "12 345");
         assert_eq!(duration(0.0123), "12 ms");
-        assert_eq!(duration(3.14159), "3.1 s");
+        assert_eq!(duration(3.16), "3.2 s");
         assert_eq!(duration(200.0), "3 min 20 s");
         assert_eq!(duration(7500.0), "2 h 5 min");
         assert_eq!(plural(1, "pass"), "1 pass");

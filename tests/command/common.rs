@@ -106,12 +106,16 @@ pub(crate) fn load(path: &Path) -> BTreeMap<String, (Dtype, Vec<usize>, Vec<f64>
         for (name, view) in SafeTensors::deserialize(&bytes).unwrap().iter() {
             let data = view.data();
             let values = match view.dtype() {
-                Dtype::F32 => data.as_chunks::<4>().0.iter().map(|b| f64::from(f32::from_le_bytes(*b))).collect(),
+                Dtype::F32 => {
+                    data.as_chunks::<4>().0.iter().map(|b| f64::from(f32::from_le_bytes(*b))).collect()
+                }
                 Dtype::F64 => data.as_chunks::<8>().0.iter().map(|b| f64::from_le_bytes(*b)).collect(),
                 Dtype::BF16 => {
                     data.as_chunks::<2>().0.iter().map(|b| half::bf16::from_le_bytes(*b).to_f64()).collect()
                 }
-                Dtype::F16 => data.as_chunks::<2>().0.iter().map(|b| half::f16::from_le_bytes(*b).to_f64()).collect(),
+                Dtype::F16 => {
+                    data.as_chunks::<2>().0.iter().map(|b| half::f16::from_le_bytes(*b).to_f64()).collect()
+                }
                 Dtype::I64 => data.as_chunks::<8>().0.iter().map(|b| i64::from_le_bytes(*b) as f64).collect(),
                 _ => Vec::new(),
             };
@@ -213,7 +217,12 @@ impl Space {
     pub(crate) fn fails(&self, arguments: &[&str], code: i32, diagnostic: &str) -> Done {
         let done = self.fusion(arguments);
         assert_eq!(done.code, code, "{arguments:?}\n{}{}", done.out, done.err);
-        assert!(done.err.contains(&format!("[{diagnostic}]")), "{diagnostic} is missing:\n{}{}", done.out, done.err);
+        assert!(
+            done.err.contains(&format!("[{diagnostic}]")),
+            "{diagnostic} is missing:\n{}{}",
+            done.out,
+            done.err
+        );
         assert!(!done.err.contains("panicked"), "{}", done.err);
         done
     }
@@ -249,11 +258,15 @@ pub(crate) fn steady(text: &str) -> String {
         // `3.1 s`, `12 ms`, `0.52 GB/s`, `2 threads`
         for unit in [" GB/s", " ms", " s,", " s:", " s ", " threads", " thread"] {
             while let Some(end) = line.find(unit) {
-                let start = line[..end].rfind(|c: char| !(c.is_ascii_digit() || c == '.')).map_or(0, |at| at + 1);
+                let start =
+                    line[..end].rfind(|c: char| !(c.is_ascii_digit() || c == '.')).map_or(0, |at| at + 1);
                 if start == end {
                     break;
                 }
-                line.replace_range(start..end + unit.len(), &format!("~{}", &unit.replace("threads", "thread")[1..]));
+                line.replace_range(
+                    start..end + unit.len(),
+                    &format!("~{}", &unit.replace("threads", "thread")[1..]),
+                );
             }
         }
         // How large buffers are is the engine's business.

@@ -69,7 +69,10 @@ fn hostile_safetensors_are_refused() {
         ("not text", file(b"{\"\xff\xfe\":{}}")),
         ("not JSON", file(b"nonsense")),
         ("deep", file("[".repeat(100_000).as_bytes())),
-        ("huge shape", file(br#"{"a":{"dtype":"F32","shape":[4294967295,4294967295,16],"data_offsets":[0,8]}}"#)),
+        (
+            "huge shape",
+            file(br#"{"a":{"dtype":"F32","shape":[4294967295,4294967295,16],"data_offsets":[0,8]}}"#),
+        ),
     ];
     for (what, bytes) in cases {
         std::fs::write(space.path("b/model.safetensors"), bytes).unwrap();
@@ -119,7 +122,8 @@ impl Mounted {
     fn new(space: &Space, name: &str, options: &str) -> Option<Mounted> {
         let path = space.path(name);
         std::fs::create_dir_all(&path).unwrap();
-        let done = Command::new("mount").args(["-t", "tmpfs", "-o", options, "tmpfs"]).arg(&path).output().ok()?;
+        let done =
+            Command::new("mount").args(["-t", "tmpfs", "-o", options, "tmpfs"]).arg(&path).output().ok()?;
         done.status.success().then_some(Mounted(path))
     }
 }

@@ -8,7 +8,11 @@ use crate::common::{SOUP, Space};
 #[test]
 fn without_arguments_there_is_a_guide() {
     let done = Space::new().ok(&[]);
-    assert!(done.out.contains("fusion plan  merge.fusion") && done.out.contains("A first recipe"), "{}", done.out);
+    assert!(
+        done.out.contains("fusion plan  merge.fusion") && done.out.contains("A first recipe"),
+        "{}",
+        done.out
+    );
     assert!(done.out.lines().count() < 30);
 }
 
@@ -20,7 +24,9 @@ fn help_documents_the_exit_codes() {
     let done = space.fusion(&["rum"]);
     assert_eq!(done.code, 2);
     assert!(done.err.contains("run"), "{}", done.err);
-    for arguments in [&["run"][..], &["run", "x", "--set", "y"], &["run", "x", "--memory", "lots"], &["explain", "F9"]] {
+    for arguments in
+        [&["run"][..], &["run", "x", "--set", "y"], &["run", "x", "--memory", "lots"], &["explain", "F9"]]
+    {
         assert_eq!(space.fusion(arguments).code, 2, "{arguments:?}");
     }
 }
@@ -91,7 +97,8 @@ fn a_recipe_becomes_json_and_a_recipe_again() {
     space.write("broken.json", "{\"edition\": true}");
     space.fails(&["ast", "--from-json", "broken.json"], 1, "F0103");
     for what in ["ast", "graph", "diagnostic", "method"] {
-        let schema: serde_json::Value = serde_json::from_str(&space.ok(&["ast", "--schema", what]).out).unwrap();
+        let schema: serde_json::Value =
+            serde_json::from_str(&space.ok(&["ast", "--schema", what]).out).unwrap();
         assert!(schema["$schema"].is_string(), "{what}");
     }
 }
@@ -100,8 +107,13 @@ fn a_recipe_becomes_json_and_a_recipe_again() {
 fn recipes_come_from_stdin_too() {
     let space = Space::new();
     space.soup();
-    let mut child =
-        space.command(&["run", "-"]).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut child = space
+        .command(&["run", "-"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
     child.stdin.take().unwrap().write_all(SOUP.as_bytes()).unwrap();
     let output = child.wait_with_output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
@@ -111,7 +123,8 @@ fn recipes_come_from_stdin_too() {
 #[test]
 fn a_reader_that_goes_away_is_no_error() {
     let space = Space::new();
-    let mut child = space.command(&["explain", "--list"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut child =
+        space.command(&["explain", "--list"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     drop(child.stdout.take());
     let output = child.wait_with_output().unwrap();
     assert!(output.status.success());

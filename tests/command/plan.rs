@@ -88,7 +88,14 @@ fn a_tensor_is_explained_with_the_lines_that_decided() {
     space.soup();
     space.write("rules.fusion", RULES);
     let done = space.ok(&["explain", "rules.fusion", "--tensor", "model.layers.1.mlp.up_proj.weight"]);
-    insta::assert_snapshot!(done.out, @"");
+    insta::assert_snapshot!(done.out, @r"
+    model.layers.1.mlp.up_proj.weight  f32 [16, 8]  computed by soup (linear) from a, b
+        normalize    false  line 11
+        weight of a  0.75   line 9
+        weight of b  1      line 10
+    <- model.layers.1.mlp.up_proj.weight  f32 [16, 8]  stored in a
+    <- model.layers.1.mlp.up_proj.weight  f32 [16, 8]  stored in b
+    ");
     let done = space.fails(&["explain", "rules.fusion", "--tensor", "up_proj.weight"], 1, "F0207");
     assert!(done.err.contains("model.layers.0.mlp.up_proj.weight"), "{}", done.err);
 }
@@ -98,7 +105,16 @@ fn graphs_are_drawn() {
     let space = Space::new();
     space.write("soup.fusion", SOUP);
     let done = space.ok(&["graph", "soup.fusion"]);
-    insta::assert_snapshot!(done.out, @"");
+    insta::assert_snapshot!(done.out, @r##"
+    flowchart LR
+      n0[("b<br/>b")]
+      n1[("a<br/>a")]
+      n2["soup<br/>average using linear"]
+      n3[/"out/soup<br/>save"/]
+      n1 -->|"from"| n2
+      n0 -->|"from"| n2
+      n2 -->|"save"| n3
+    "##);
     let done = space.ok(&["graph", "soup.fusion", "--dot"]);
     assert!(done.out.starts_with("digraph recipe {") && done.out.contains("n0 -> "), "{}", done.out);
     space.ok(&["graph", "soup.fusion", "-o", "g.svg"]);

@@ -50,7 +50,10 @@ fn burn_devices_agree_with_the_fused_kernels() {
         space.ok(&["run", "soup.fusion", "--device", device]);
         for (name, (_, _, values)) in load(&space.path("out/soup")) {
             for (is, should) in values.iter().zip(&cpu[&name].2) {
-                assert!((is - should).abs() <= 1e-6 * should.abs().max(1e-3), "{device} {name}: {is} {should}");
+                assert!(
+                    (is - should).abs() <= 1e-6 * should.abs().max(1e-3),
+                    "{device} {name}: {is} {should}"
+                );
             }
         }
     }

@@ -12,7 +12,8 @@ pub(super) fn places(view: &GraphView) -> Vec<(usize, usize)> {
     let mut column = vec![0_usize; count];
     // Boxes come in topological order, so one look at the arrows into each is enough.
     for to in 0..count {
-        let before = view.edges.iter().filter(|edge| edge.to == to && edge.from < to).map(|edge| column[edge.from]);
+        let before =
+            view.edges.iter().filter(|edge| edge.to == to && edge.from < to).map(|edge| column[edge.from]);
         column[to] = before.max().map_or(0, |last| last + 1);
     }
     // An input stands just before its first user rather than far away.

@@ -58,7 +58,8 @@ fn format(args: &GraphArgs) -> Format {
 
 fn dot(view: &GraphView) -> String {
     let quote = |text: &str| text.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', " ");
-    let mut out = String::from("digraph recipe {\n  rankdir=LR;\n  node [shape=box, fontname=\"sans-serif\"];\n");
+    let mut out =
+        String::from("digraph recipe {\n  rankdir=LR;\n  node [shape=box, fontname=\"sans-serif\"];\n");
     for one in &view.boxes {
         let shape = match one.kind {
             "model" | "data" => "cylinder",
@@ -83,7 +84,11 @@ fn dot(view: &GraphView) -> String {
 fn mermaid(view: &GraphView) -> String {
     // Inside quotes, Mermaid reads HTML entities; `#` starts them.
     let quote = |text: &str| {
-        text.replace('#', "#35;").replace('"', "#quot;").replace('<', "#lt;").replace('>', "#gt;").replace('\n', " ")
+        text.replace('#', "#35;")
+            .replace('"', "#quot;")
+            .replace('<', "#lt;")
+            .replace('>', "#gt;")
+            .replace('\n', " ")
     };
     let mut out = String::from("flowchart LR\n");
     for one in &view.boxes {
@@ -103,7 +108,9 @@ fn mermaid(view: &GraphView) -> String {
     for edge in &view.edges {
         match edge.label.is_empty() {
             true => out.push_str(&format!("  n{} --> n{}\n", edge.from, edge.to)),
-            false => out.push_str(&format!("  n{} -->|\"{}\"| n{}\n", edge.from, quote(&edge.label), edge.to)),
+            false => {
+                out.push_str(&format!("  n{} -->|\"{}\"| n{}\n", edge.from, quote(&edge.label), edge.to))
+            }
         }
     }
     out

@@ -23,19 +23,19 @@ pub(super) fn inspect(session: &Session, args: &InspectArgs) -> Result<Exit, Fai
     let checkpoint = Checkpoint::open(&args.path).map_err(|error| Failure::from(&error))?;
     let layout = checkpoint.layout();
     let shown = chosen(&checkpoint, args)?;
-    let threads = args.threads.map_or_else(
-        || std::thread::available_parallelism().map_or(1, usize::from),
-        usize::from,
-    );
+    let threads =
+        args.threads.map_or_else(|| std::thread::available_parallelism().map_or(1, usize::from), usize::from);
     let stats = match args.stats {
         true => Some(stats::all(&checkpoint, &shown, threads).map_err(|error| Failure::from(&error))?),
         false => None,
     };
     let verified = match args.verify {
-        true => Some(verify(&args.path).map_err(|error| match error {
-            VerifyError::NoRecord { .. } => Failure::new(Code::VerificationFailed, error.to_string())
-                .help("only what fusion has written carries its hashes"),
-            other => Failure::new(Code::CannotReadFile, other.to_string()),
+        true => Some(verify(&args.path).map_err(|error| {
+            match error {
+                VerifyError::NoRecord { .. } => Failure::new(Code::VerificationFailed, error.to_string())
+                    .help("only what fusion has written carries its hashes"),
+                other => Failure::new(Code::CannotReadFile, other.to_string()),
+            }
         })?),
         false => None,
     };
@@ -62,7 +62,8 @@ pub(super) fn inspect(session: &Session, args: &InspectArgs) -> Result<Exit, Fai
 /// Positions of the tensors to show.
 fn chosen(checkpoint: &Checkpoint, args: &InspectArgs) -> Result<Vec<usize>, Failure> {
     let pattern = args.tensors.as_deref().unwrap_or("**");
-    let glob = Glob::new(pattern).map_err(|error| Failure::usage(format!("the pattern `{pattern}` is malformed: {error}")))?;
+    let glob = Glob::new(pattern)
+        .map_err(|error| Failure::usage(format!("the pattern `{pattern}` is malformed: {error}")))?;
     let shown: Vec<usize> = checkpoint
         .tensors()
         .iter()
@@ -87,7 +88,10 @@ fn summary(session: &Session, checkpoint: &Checkpoint, layout: &Layout) -> Strin
     let mut row = |name: &str, text: String| table.row([session.ui.style.bold(name), text]);
     row("path", checkpoint.path().display().to_string());
     let bytes: u64 = checkpoint.files().iter().map(|file| file.size).sum();
-    row("format", format!("{}, {}, {}", checkpoint.kind(), plural(checkpoint.files().len(), "file"), size(bytes)));
+    row(
+        "format",
+        format!("{}, {}, {}", checkpoint.kind(), plural(checkpoint.files().len(), "file"), size(bytes)),
+    );
     if let Some(config) = checkpoint.config() {
         let name = config
             .get("architectures")
@@ -103,7 +107,9 @@ fn summary(session: &Session, checkpoint: &Checkpoint, layout: &Layout) -> Strin
     let dtypes: Vec<String> = layout
         .dtypes
         .iter()
-        .map(|(dtype, (tensors, elements))| format!("{dtype} ({}, {})", plural(*tensors as usize, "tensor"), count(*elements)))
+        .map(|(dtype, (tensors, elements))| {
+            format!("{dtype} ({}, {})", plural(*tensors as usize, "tensor"), count(*elements))
+        })
         .collect();
     row("dtypes", dtypes.join(", "));
     row("tensors", grouped(checkpoint.tensors().len() as u64));
@@ -143,8 +149,13 @@ fn summary(session: &Session, checkpoint: &Checkpoint, layout: &Layout) -> Strin
         out.push_str(&format!("\n{}\n", session.ui.style.bold("each layer")));
         let mut table = Table::new(&[Side::Left, Side::Left, Side::Left]).indent(2);
         for template in &stack.templates {
-            let several = if template.experts > 1 { format!("{} experts", template.experts) } else { String::new() };
-            let some = if template.layers < stack.count { format!("in {} layers", template.layers) } else { String::new() };
+            let several =
+                if template.experts > 1 { format!("{} experts", template.experts) } else { String::new() };
+            let some = if template.layers < stack.count {
+                format!("in {} layers", template.layers)
+            } else {
+                String::new()
+            };
             let notes: Vec<String> = [several, some].into_iter().filter(|note| !note.is_empty()).collect();
             table.row([
                 template.suffix.clone(),
@@ -178,13 +189,19 @@ fn tensors(session: &Session, checkpoint: &Checkpoint, shown: &[usize], stats: O
     table.row(head.into_iter().map(|text| style.bold(text)));
     for (place, index) in shown.iter().enumerate() {
         let tensor = &checkpoint.tensors()[*index];
-        let mut cells =
-            vec![tensor.name.clone(), tensor.dtype.to_string(), shape(&tensor.shape), size(tensor.bytes() as u64)];
+        let mut cells = vec![
+            tensor.name.clone(),
+            tensor.dtype.to_string(),
+            shape(&tensor.shape),
+            size(tensor.bytes() as u64),
+        ];
         if let Some(stats) = stats.and_then(|stats| stats.get(place)) {
-            cells.extend([stats.min, stats.max, stats.mean, stats.std, stats.norm].map(|value| match value {
-                Some(value) => format!("{value:.4e}"),
-                None => "-".to_owned(),
-            }));
+            cells.extend([stats.min, stats.max, stats.mean, stats.std, stats.norm].map(
+                |value| match value {
+                    Some(value) => format!("{value:.4e}"),
+                    None => "-".to_owned(),
+                },
+            ));
             cells.push(match (stats.nan, stats.infinite) {
                 (0, 0) => String::new(),
                 (nan, infinite) => style.bad(&format!("{nan} NaN, {infinite} infinite")),

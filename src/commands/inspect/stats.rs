@@ -74,7 +74,8 @@ impl Moments {
         }
         if out.count > 0.0 {
             out.mean = sum / out.count;
-            out.spread = values.filter(|value| value.is_finite()).map(|value| (value - out.mean).powi(2)).sum();
+            out.spread =
+                values.filter(|value| value.is_finite()).map(|value| (value - out.mean).powi(2)).sum();
         }
         out
     }

@@ -32,7 +32,11 @@ pub(super) fn plan(session: &Session, args: &PlanArgs) -> Result<Exit, Failure> 
 }
 
 /// One object: variants with their plans, or null where they have none, and all diagnostics.
-fn as_json(session: &Session, recipe: &Recipe, options: &fusion_core::plan::Options) -> Result<Exit, Failure> {
+fn as_json(
+    session: &Session,
+    recipe: &Recipe,
+    options: &fusion_core::plan::Options,
+) -> Result<Exit, Failure> {
     let planned = recipe.plan(session, options);
     let plans: Vec<Json> = recipe
         .compiled

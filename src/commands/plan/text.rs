@@ -77,7 +77,11 @@ fn dtypes(bytes: &BTreeMap<String, u64>) -> String {
 
 fn one_stage(session: &Session, recipe: &Recipe, stage: &StageReport) -> String {
     let style = session.ui.style;
-    let what = if stage.method == stage.verb { stage.verb.clone() } else { format!("{} using {}", stage.verb, stage.method) };
+    let what = if stage.method == stage.verb {
+        stage.verb.clone()
+    } else {
+        format!("{} using {}", stage.verb, stage.method)
+    };
     let kernel = match stage.kernel.as_str() {
         "route" => "tensors are routed, nothing is computed",
         other => other,
@@ -87,7 +91,8 @@ fn one_stage(session: &Session, recipe: &Recipe, stage: &StageReport) -> String 
         passes => format!(", after {}", plural(passes as usize, "observe pass")),
     };
     let on = if stage.kernel == "route" { String::new() } else { format!(", {}", stage.runs_on) };
-    let mut out = format!("  {}  {}  {}\n", style.bold(&stage.name), what, style.dim(&format!("{kernel}{passes}{on}")));
+    let mut out =
+        format!("  {}  {}  {}\n", style.bold(&stage.name), what, style.dim(&format!("{kernel}{passes}{on}")));
     let mut table = Table::new(&[Side::Left, Side::Left]).indent(4);
     table.row(["inputs".to_owned(), stage.inputs.join(", ")]);
     let mut parts = Vec::new();
@@ -98,13 +103,25 @@ fn one_stage(session: &Session, recipe: &Recipe, stage: &StageReport) -> String 
         parts.push(format!("{} must be equal in all inputs", grouped(stage.identical as u64)));
     }
     for copy in &stage.copies {
-        parts.push(format!("{} copied from {}{}", grouped(copy.tensors as u64), copy.from, at(style, &recipe.line(copy.span))));
+        parts.push(format!(
+            "{} copied from {}{}",
+            grouped(copy.tensors as u64),
+            copy.from,
+            at(style, &recipe.line(copy.span))
+        ));
     }
     if parts.is_empty() {
         parts.push(grouped(stage.tensors as u64));
     }
-    let layers = if stage.layers > 0 { format!("; {}", plural(stage.layers as usize, "layer")) } else { String::new() };
-    table.row(["tensors".to_owned(), format!("{}{layers}, {} parameters", parts.join(", "), count(stage.parameters))]);
+    let layers = if stage.layers > 0 {
+        format!("; {}", plural(stage.layers as usize, "layer"))
+    } else {
+        String::new()
+    };
+    table.row([
+        "tensors".to_owned(),
+        format!("{}{layers}, {} parameters", parts.join(", "), count(stage.parameters)),
+    ]);
     if let Some(seed) = stage.seed {
         table.row(["seed".to_owned(), seed.to_string()]);
     }
