@@ -187,7 +187,7 @@ pub struct MethodDescriptor {
     pub params: Json,
     /// Kernel class.
     pub kernel: KernelClass,
-    /// Observe passes before apply.
+    /// Observe passes that are usual before apply.
     pub passes: u32,
     /// Whether it draws random numbers (a `seed` parameter is then implied).
     pub random: bool,

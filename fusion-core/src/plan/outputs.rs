@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::build::Builder;
 use super::ir::{Program, TensorId, View};
 use super::models::resolve;
-use crate::checkpoint::SourceFile;
+use crate::checkpoint::{Checkpoint, SourceFile};
 use crate::checkpoint::write::Target;
 use crate::tensor::Dtype;
 
@@ -90,6 +90,12 @@ pub struct InputRecord {
     pub files: Vec<(String, u64, u64, u64)>,
     /// BLAKE3 of the tensors that were read; empty before the run.
     pub hash: String,
+}
+
+/// The writer's file around a [`Record`].
+#[derive(Deserialize)]
+struct Written {
+    record: Record,
 }
 
 /// What stands in [`RECORD`], apart from the writer's own entries.
@@ -253,10 +259,19 @@ impl Builder<'_> {
         if !full.exists() {
             return State::Run { why: vec!["new".to_owned()] };
         }
+        if let Target::File(_) = output.target {
+            // A single file has no record beside it, but its key inside.
+            let key = Checkpoint::open(full).ok().and_then(|found| found.metadata().get("fusion.key").cloned());
+            return match key {
+                Some(key) if key == output.key => State::Cached,
+                Some(_) => State::Run { why: vec!["the recipe or its inputs changed".to_owned()] },
+                None => State::Run { why: vec!["fusion did not make it".to_owned()] },
+            };
+        }
         let Ok(text) = std::fs::read_to_string(full.join(RECORD)) else {
             return State::Run { why: vec![format!("it has no `{RECORD}`, so fusion did not make it")] };
         };
-        let Ok(old) = serde_json::from_str::<Record>(&text) else {
+        let Ok(Written { record: old }) = serde_json::from_str::<Written>(&text) else {
             return State::Run { why: vec![format!("its `{RECORD}` cannot be read")] };
         };
         if old.key == output.key {

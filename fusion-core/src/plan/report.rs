@@ -67,7 +67,7 @@ pub struct StageReport {
     pub method: String,
     /// Kernel class.
     pub kernel: String,
-    /// Observe passes at the most.
+    /// Observe passes that are usual.
     pub passes: u32,
     /// Names of the inputs.
     pub inputs: Vec<String>,

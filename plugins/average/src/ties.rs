@@ -208,7 +208,7 @@ impl Elementwise for Ties {
                 Port::from(1, None, "the fine-tuned models"),
             ],
             class: Class::Elementwise,
-            passes: 4,
+            passes: 1,
             random: false,
         }
     }

@@ -94,7 +94,7 @@ pub struct About {
     pub ports: Vec<Port>,
     /// How it is called.
     pub class: Class,
-    /// Observe passes at the most, for the plan's estimate.
+    /// Observe passes over all data that are usual, for the plan's estimate; unusual data may need more.
     pub passes: u32,
     /// Whether it draws random numbers; a `seed` setting is then offered.
     pub random: bool,
