@@ -50,7 +50,10 @@ fn the_language_knows_neither_burn_nor_files() {
     for forbidden in ["burn", "fusion-core", "fusion-sdk", "memmap2", "safetensors"] {
         assert!(!manifest.contains(forbidden), "fusion-dsl depends on {forbidden}");
     }
-    let found = offences("fusion-dsl/src", &["std::fs", "fs::read", "File::open", "std::env", "std::net", "std::process"]);
+    let found = offences(
+        "fusion-dsl/src",
+        &["std::fs", "fs::read", "File::open", "std::env", "std::net", "std::process"],
+    );
     assert!(found.is_empty(), "{found:#?}");
 }
 
@@ -105,7 +108,8 @@ fn the_planner_reads_headers_alone() {
     )
     .unwrap();
     let started = Instant::now();
-    let output = std::process::Command::new(env!("CARGO_BIN_EXE_fusion")).arg("plan").arg(&recipe).output().unwrap();
+    let output =
+        std::process::Command::new(env!("CARGO_BIN_EXE_fusion")).arg("plan").arg(&recipe).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     assert!(started.elapsed().as_secs() < 20, "planning took {:?}", started.elapsed());
 }

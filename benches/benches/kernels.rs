@@ -32,7 +32,7 @@ fn methods(c: &mut Criterion) {
     let mut registry = Registry::new();
     fusion_average::register(&mut registry);
     let settings = |pairs: Value| pairs.as_object().cloned().unwrap_or_default();
-    let cases: [(&str, usize, Map<String, Value>, Map<String, Value>); 4] = [
+    let cases = [
         ("linear", 3, Map::new(), settings(json!({"weight": 0.3}))),
         ("slerp", 2, settings(json!({"t": 0.3})), Map::new()),
         ("task_arithmetic", 4, Map::new(), settings(json!({"weight": 0.3}))),
@@ -64,7 +64,8 @@ fn methods(c: &mut Criterion) {
             let mut tiles = |run: &mut dyn FnMut(&Tile<'_>)| {
                 for start in (0..N).step_by(TILE) {
                     for (slot, input) in slots.iter_mut().zip(&inputs) {
-                        let _ = to_f32(dtype, &input[start * dtype.size()..(start + TILE) * dtype.size()], slot);
+                        let _ =
+                            to_f32(dtype, &input[start * dtype.size()..(start + TILE) * dtype.size()], slot);
                     }
                     let views: Vec<&[f32]> = slots.iter().map(Vec::as_slice).collect();
                     run(&Tile { tensor: 0, offset: start as u64, inputs: &views });

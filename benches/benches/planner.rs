@@ -28,7 +28,11 @@ fn model(folder: &std::path::Path, name: &str, tensors: usize) -> std::io::Resul
     let entries: Vec<String> = (0..tensors)
         .map(|i| {
             let (start, end) = (i * 128, (i + 1) * 128);
-            format!(r#""model.layers.{}.w{}":{{"dtype":"BF16","shape":[8,8],"data_offsets":[{start},{end}]}}"#, i / 10, i % 10)
+            format!(
+                r#""model.layers.{}.w{}":{{"dtype":"BF16","shape":[8,8],"data_offsets":[{start},{end}]}}"#,
+                i / 10,
+                i % 10
+            )
         })
         .collect();
     let header = format!("{{{}}}", entries.join(","));
@@ -46,7 +50,10 @@ fn planner(c: &mut Criterion) {
     let mut text = String::from("fusion 1\n\nmodel a from \"a\"\nmodel b from \"b\"\n\n");
     let mut last = "a".to_owned();
     for i in 0..1_000 {
-        let _ = writeln!(text, "average m{i} using linear {{\n  from {last}\n  from b {{ weight = ramp(0.1, 0.2) }}\n}}\n");
+        let _ = writeln!(
+            text,
+            "average m{i} using linear {{\n  from {last}\n  from b {{ weight = ramp(0.1, 0.2) }}\n}}\n"
+        );
         last = format!("m{i}");
     }
     let _ = writeln!(text, "save {last} to \"out\"");

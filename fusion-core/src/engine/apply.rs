@@ -99,9 +99,9 @@ pub(super) fn apply(
         let mut arena = context.arena();
         while !stop.load(Ordering::Relaxed) {
             let Some(&(task, start)) = items.get(next.fetch_add(1, Ordering::Relaxed)) else { break };
-            let outcome = context
-                .check()
-                .and_then(|()| one_chunk(context, &tasks[task], start, chunk, placement, output, transaction, &mut arena));
+            let outcome = context.check().and_then(|()| {
+                one_chunk(context, &tasks[task], start, chunk, placement, output, transaction, &mut arena)
+            });
             if let Err(error) = outcome {
                 stop.store(true, Ordering::Relaxed);
                 failed.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
@@ -191,7 +191,10 @@ fn one_chunk(
                 Make::Copy { bytes: from, .. } => {
                     let at = (start as usize + block) * size;
                     let own = || blake3::hash(&from[at..at + here * size]).into();
-                    task.duties.first().and_then(|duty| duty.blocks.get(index)?.get().copied()).unwrap_or_else(own)
+                    task.duties
+                        .first()
+                        .and_then(|duty| duty.blocks.get(index)?.get().copied())
+                        .unwrap_or_else(own)
                 }
                 Make::Compute { .. } => blake3::hash(&bytes[span]).into(),
             };

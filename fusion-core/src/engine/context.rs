@@ -71,7 +71,9 @@ impl<'a> Context<'a> {
         let written = self.written.fetch_add(written, Ordering::Relaxed) + written;
         let now = self.started.elapsed().as_millis() as u64;
         let last = self.last.load(Ordering::Relaxed);
-        if now >= last + TICK && self.last.compare_exchange(last, now, Ordering::Relaxed, Ordering::Relaxed).is_ok() {
+        if now >= last + TICK
+            && self.last.compare_exchange(last, now, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+        {
             self.emit(&Event::Progress { read, written });
         }
     }

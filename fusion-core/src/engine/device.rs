@@ -30,7 +30,9 @@ impl<'a> Placement<'a> {
         let stages = program
             .stages
             .iter()
-            .map(|stage| registry.get(&stage.method).filter(|_| opened.is_some()).and_then(|entry| entry.on_device))
+            .map(|stage| {
+                registry.get(&stage.method).filter(|_| opened.is_some()).and_then(|entry| entry.on_device)
+            })
             .collect();
         Ok(Placement { name, device: opened, stages, program })
     }
@@ -91,10 +93,14 @@ pub(super) fn run_span(
                         .inputs
                         .iter()
                         .map(|slot| {
-                            Tensor::from_data(TensorData::new(arena.slots[*slot][..len].to_vec(), [len]), target)
+                            Tensor::from_data(
+                                TensorData::new(arena.slots[*slot][..len].to_vec(), [len]),
+                                target,
+                            )
                         })
                         .collect();
-                    let tile = device::DeviceTile { tensor: *member, offset, inputs: &inputs, device: target };
+                    let tile =
+                        device::DeviceTile { tensor: *member, offset, inputs: &inputs, device: target };
                     let result = form(kernel.as_any(), &tile).map_err(|error| error.message)?;
                     result.into_data().try_to_vec::<f32>().map_err(|error| format!("{error:?}"))
                 };

@@ -52,7 +52,9 @@ pub enum RunError {
         dtype: String,
     },
     /// Whole-number tensors that must be equal and are not.
-    #[error("`{tensor}` has other values in `{other}` than in `{first}`; whole numbers are copied only where all agree")]
+    #[error(
+        "`{tensor}` has other values in `{other}` than in `{first}`; whole numbers are copied only where all agree"
+    )]
     NotIdentical {
         /// The tensor.
         tensor: String,

@@ -21,7 +21,9 @@ fn file_of(cache: &Path, source: &Source) -> PathBuf {
     for file in source.checkpoint.files() {
         let path = fs::canonicalize(&file.path).unwrap_or_else(|_| file.path.clone());
         hash.update(path.as_os_str().as_encoded_bytes());
-        hash.update(format!("\0{}\0{:?}\0{}\0{}\0", file.size, file.modified, file.inode, file.device).as_bytes());
+        hash.update(
+            format!("\0{}\0{:?}\0{}\0{}\0", file.size, file.modified, file.inode, file.device).as_bytes(),
+        );
     }
     cache.join("hashes").join(format!("{}.json", hash.finalize().to_hex()))
 }

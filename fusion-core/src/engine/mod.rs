@@ -125,7 +125,12 @@ pub fn run(
     Ok(RunReport { outputs, seconds, read, written })
 }
 
-fn one_output(plan: &Plan, options: &Options, recipe: &str, wave: &WaveRun<'_>) -> Result<OutputRun, RunError> {
+fn one_output(
+    plan: &Plan,
+    options: &Options,
+    recipe: &str,
+    wave: &WaveRun<'_>,
+) -> Result<OutputRun, RunError> {
     let (context, output) = (wave.context, wave.output);
     let tensors: Vec<OutTensor> = output
         .tensors
@@ -205,8 +210,10 @@ fn all_waves(
     options: &Options,
     transaction: &Transaction,
 ) -> Result<(), RunError> {
-    let pending: Vec<usize> = (0..wave.output.tensors.len()).filter(|index| !done.contains_key(index)).collect();
-    for tensors in wave::cut(wave.context.program, wave.output, &pending, wave.registry, options.memory / 4)? {
+    let pending: Vec<usize> =
+        (0..wave.output.tensors.len()).filter(|index| !done.contains_key(index)).collect();
+    for tensors in wave::cut(wave.context.program, wave.output, &pending, wave.registry, options.memory / 4)?
+    {
         wave.context.check()?;
         wave.run(&tensors, transaction)?;
     }
@@ -254,7 +261,8 @@ fn metadata(plan: &Plan, output: &Output) -> BTreeMap<String, String> {
 
 /// The chunk that fits the budget: the one asked for, or smaller ones down to 64 Ki elements.
 fn fit(plan: &Plan, options: &Options) -> Result<usize, RunError> {
-    let on_device = plan.report.stages.iter().any(|stage| stage.runs_on != "fused cpu" && stage.runs_on != "headers");
+    let on_device =
+        plan.report.stages.iter().any(|stage| stage.runs_on != "fused cpu" && stage.runs_on != "headers");
     let slots = plan
         .outputs
         .iter()

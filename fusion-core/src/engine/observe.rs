@@ -34,7 +34,8 @@ pub(super) fn observe_stage<'a>(
 ) -> Result<(), RunError> {
     let threads = pool.current_num_threads();
     loop {
-        let due: Vec<usize> = kernels.iter().filter(|(_, kernel)| kernel.observing()).map(|(g, _)| *g).collect();
+        let due: Vec<usize> =
+            kernels.iter().filter(|(_, kernel)| kernel.observing()).map(|(g, _)| *g).collect();
         if due.is_empty() {
             return Ok(());
         }
@@ -68,7 +69,8 @@ pub(super) fn observe_stage<'a>(
             }
             let batch = &items[at..end];
             let blanks = Mutex::new(std::mem::take(&mut spare));
-            let done: Vec<Mutex<Option<Box<dyn Any + Send>>>> = batch.iter().map(|_| Mutex::new(None)).collect();
+            let done: Vec<Mutex<Option<Box<dyn Any + Send>>>> =
+                batch.iter().map(|_| Mutex::new(None)).collect();
             let next = AtomicUsize::new(0);
             pool.broadcast(|_| {
                 let mut arena = context.arena();

@@ -153,7 +153,13 @@ pub(super) trait Watch {
 }
 
 /// Computes elements `offset..offset + len` of a program into its slots, at most one tile.
-pub(super) fn run_tile(program: &TileProgram<'_>, offset: u64, len: usize, arena: &mut Arena, watch: &impl Watch) {
+pub(super) fn run_tile(
+    program: &TileProgram<'_>,
+    offset: u64,
+    len: usize,
+    arena: &mut Arena,
+    watch: &impl Watch,
+) {
     for step in &program.steps {
         let mut out = std::mem::take(&mut arena.slots[step.slot]);
         run_step(step, offset, 0, len, &mut out, arena, watch);

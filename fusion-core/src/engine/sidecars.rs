@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use crate::checkpoint::write::{CardInfo, CardInput, ConfigChange, LayerChange, Sidecar, Target, card, config::patch, donor_files};
+use crate::checkpoint::write::{
+    CardInfo, CardInput, ConfigChange, LayerChange, Sidecar, Target, card, config::patch, donor_files,
+};
 use crate::plan::{Output, Plan};
 use crate::tensor::Dtype;
 
@@ -18,7 +20,8 @@ pub(super) fn sidecars(plan: &Plan, output: &Output, recipe: &str) -> (Vec<Sidec
             old: donor_layers(plan, output),
             origin: output.view.layer_origin.iter().map(|&layer| layer as usize).collect(),
         });
-        let (patched, said) = patch(config, &ConfigChange { dtype: written_dtype(output), layers, tie_word_embeddings: None });
+        let (patched, said) =
+            patch(config, &ConfigChange { dtype: written_dtype(output), layers, tie_word_embeddings: None });
         notes.extend(said);
         let mut bytes = serde_json::to_vec_pretty(&patched).unwrap_or_default();
         bytes.push(b'\n');
@@ -29,11 +32,14 @@ pub(super) fn sidecars(plan: &Plan, output: &Output, recipe: &str) -> (Vec<Sidec
         if let Some(folder) = folder.filter(|_| donor.path().is_dir()) {
             match donor_files(folder) {
                 Ok(found) => files.extend(found),
-                Err(error) => notes.push(format!("tokenizer files of `{}` were not copied: {error}", folder.display())),
+                Err(error) => {
+                    notes.push(format!("tokenizer files of `{}` were not copied: {error}", folder.display()))
+                }
             }
         }
     }
-    files.push(Sidecar { name: "README.md".to_owned(), bytes: model_card(plan, output, recipe).into_bytes() });
+    files
+        .push(Sidecar { name: "README.md".to_owned(), bytes: model_card(plan, output, recipe).into_bytes() });
     (files, notes)
 }
 
@@ -59,7 +65,10 @@ fn model_card(plan: &Plan, output: &Output, recipe: &str) -> String {
     card(&CardInfo {
         title: output.name.clone(),
         recipe_text: recipe.to_owned(),
-        stages: used.iter().map(|stage| format!("{} {}: {}", stage.verb, stage.name, stage.summary())).collect(),
+        stages: used
+            .iter()
+            .map(|stage| format!("{} {}: {}", stage.verb, stage.name, stage.summary()))
+            .collect(),
         inputs: plan
             .report
             .inputs

@@ -190,11 +190,11 @@ impl WaveRun<'_> {
         let program = self.context.program;
         let mut deltas = BTreeMap::new();
         for id in closure {
-            if let Origin::Adapted { adapter, target, scale, .. } = &program.tensor(*id).origin {
-                if let Some(mut delta) = program.adapters[*adapter].adapter.delta(target)? {
-                    delta.scale *= scale;
-                    deltas.insert(*id, delta);
-                }
+            if let Origin::Adapted { adapter, target, scale, .. } = &program.tensor(*id).origin
+                && let Some(mut delta) = program.adapters[*adapter].adapter.delta(target)?
+            {
+                delta.scale *= scale;
+                deltas.insert(*id, delta);
             }
         }
         Ok(deltas)
@@ -209,15 +209,25 @@ impl WaveRun<'_> {
                 let node = program.tensor(planned.tensor);
                 let mut duty = |id: TensorId| {
                     let (source, tensor) = program.stored(id)?;
-                    let fresh = self.context.hashed(source, tensor).is_none() && claimed.insert((source, tensor));
-                    fresh.then(|| HashDuty::new(source, tensor, lookup.bytes(source, tensor), program.tensor(id).dtype))
+                    let fresh =
+                        self.context.hashed(source, tensor).is_none() && claimed.insert((source, tensor));
+                    fresh.then(|| {
+                        HashDuty::new(source, tensor, lookup.bytes(source, tensor), program.tensor(id).dtype)
+                    })
                 };
                 let stored = |id: TensorId| {
-                    program.stored(id).map(|(source, tensor)| lookup.bytes(source, tensor)).unwrap_or_default()
+                    program
+                        .stored(id)
+                        .map(|(source, tensor)| lookup.bytes(source, tensor))
+                        .unwrap_or_default()
                 };
                 let (make, duties) = match &node.origin {
                     Origin::Stored { .. } if node.dtype == planned.dtype => {
-                        let make = Make::Copy { bytes: stored(planned.tensor), id: planned.tensor, others: Vec::new() };
+                        let make = Make::Copy {
+                            bytes: stored(planned.tensor),
+                            id: planned.tensor,
+                            others: Vec::new(),
+                        };
                         (make, duty(planned.tensor).into_iter().collect())
                     }
                     Origin::Identical { .. } => {
@@ -228,11 +238,15 @@ impl WaveRun<'_> {
                             .collect();
                         let id = leaves.first().copied().unwrap_or(planned.tensor);
                         let others = leaves.iter().skip(1).map(|other| (*other, stored(*other))).collect();
-                        (Make::Copy { bytes: stored(id), id, others }, leaves.into_iter().filter_map(duty).collect())
+                        (
+                            Make::Copy { bytes: stored(id), id, others },
+                            leaves.into_iter().filter_map(duty).collect(),
+                        )
                     }
                     _ => {
                         let (tile_program, slots) = TileProgram::new(program, &[planned.tensor], lookup);
-                        let duties = program.closure(&[planned.tensor]).into_iter().filter_map(duty).collect();
+                        let duties =
+                            program.closure(&[planned.tensor]).into_iter().filter_map(duty).collect();
                         (Make::Compute { program: tile_program, slot: slots[0] }, duties)
                     }
                 };

@@ -1,7 +1,7 @@
 //! The registry: every method the engine can run, with the descriptor that the language checks recipes against.
 
-pub mod device;
 mod describe;
+pub mod device;
 
 use std::collections::BTreeMap;
 

@@ -55,7 +55,8 @@ impl<'a> Builder<'a> {
         };
         let mut refused = BTreeSet::new();
         for &name in &names {
-            let position = inputs.iter().find_map(|v| v.tensors.get(name)).map_or(Position::After, |e| e.position);
+            let position =
+                inputs.iter().find_map(|v| v.tensors.get(name)).map_or(Position::After, |e| e.position);
             if let Some(copy) = settings.copy(name, position) {
                 if let Some(entry) = self.copied(name, &copy.value, copy.value_span) {
                     let from = match &copy.value {
@@ -85,7 +86,8 @@ impl<'a> Builder<'a> {
                     continue;
                 }
                 let dtype = dtypes[0];
-                let tensor = self.program.push(TensorNode { shape, dtype, origin: Origin::Identical { of: ids } });
+                let tensor =
+                    self.program.push(TensorNode { shape, dtype, origin: Origin::Identical { of: ids } });
                 identical += 1;
                 view.tensors.insert(name.clone(), ViewEntry { tensor, position });
                 continue;
@@ -103,7 +105,12 @@ impl<'a> Builder<'a> {
             let tensor = self.program.push(TensorNode {
                 shape: shape.clone(),
                 dtype,
-                origin: Origin::Computed { stage: stage_index, group, member: groups[group].len(), inputs: ids },
+                origin: Origin::Computed {
+                    stage: stage_index,
+                    group,
+                    member: groups[group].len(),
+                    inputs: ids,
+                },
             });
             let fresh = prepared.insert((Arc::as_ptr(&resolved), shape.clone()));
             groups[group].push(Member { name: name.clone(), position, shape, settings: resolved, tensor });
@@ -196,7 +203,11 @@ impl<'a> Builder<'a> {
             .and_then(|parameter| {
                 let in_edge = of_edge.and_then(|edge| edge.settings.iter().find(|s| s.name == parameter));
                 let anywhere = || {
-                    stage.settings.iter().chain(stage.edges.iter().flat_map(|e| &e.settings)).find(|s| s.name == parameter)
+                    stage
+                        .settings
+                        .iter()
+                        .chain(stage.edges.iter().flat_map(|e| &e.settings))
+                        .find(|s| s.name == parameter)
                 };
                 in_edge.or_else(anywhere).map(|setting| setting.span)
             })
@@ -285,7 +296,13 @@ impl<'a> Builder<'a> {
         self.error(diagnostic);
     }
 
-    fn check_rules(&mut self, node: &Node, settings: &StageSettings<'_>, first: &View, names: &BTreeSet<&String>) {
+    fn check_rules(
+        &mut self,
+        node: &Node,
+        settings: &StageSettings<'_>,
+        first: &View,
+        names: &BTreeSet<&String>,
+    ) {
         let rules: Vec<(&Rule, Option<usize>)> = settings.rules().collect();
         let mut hits = vec![0_usize; rules.len()];
         for &name in names {
@@ -302,7 +319,10 @@ impl<'a> Builder<'a> {
                 let diagnostic = Diagnostic::new(
                     Code::MatchesNothing,
                     rule.span,
-                    format!("`{}` has {} layers: {start}..{end} reaches beyond them", node.name, first.layers),
+                    format!(
+                        "`{}` has {} layers: {start}..{end} reaches beyond them",
+                        node.name, first.layers
+                    ),
                 )
                 .help(format!("layers are counted from 0; the last is {}", first.layers.saturating_sub(1)));
                 self.error(diagnostic);
@@ -311,8 +331,9 @@ impl<'a> Builder<'a> {
             if hits > 0 || rule.optional {
                 continue;
             }
-            let mut diagnostic = Diagnostic::new(Code::MatchesNothing, rule.span, "no tensor matches this pattern")
-                .label(format!("matches none of {} tensors of `{}`", names.len(), node.name));
+            let mut diagnostic =
+                Diagnostic::new(Code::MatchesNothing, rule.span, "no tensor matches this pattern")
+                    .label(format!("matches none of {} tensors of `{}`", names.len(), node.name));
             if let Selector::Glob(pattern) = &rule.selector {
                 let all: Vec<&str> = names.iter().map(|name| name.as_str()).collect();
                 if let Some((better, count)) = glob::nearest(pattern, &all) {
@@ -348,8 +369,10 @@ impl<'a> Builder<'a> {
                 diagnostic = diagnostic.note(format!("`{model}` ties its head to the embeddings"));
             }
             if let Some(donor) = have.first() {
-                diagnostic =
-                    diagnostic.help(format!("take them from one model with `on \"{}\" {{ copy = {donor} }}`", names[0]));
+                diagnostic = diagnostic.help(format!(
+                    "take them from one model with `on \"{}\" {{ copy = {donor} }}`",
+                    names[0]
+                ));
             }
             self.error(diagnostic);
         }

@@ -74,8 +74,12 @@ impl<'a> Builder<'a> {
     /// What the language knows but this version cannot run.
     pub(super) fn not_built(&mut self, span: Span, what: &str) {
         self.diagnostics.push(
-            Diagnostic::new(Code::VerbWithoutMethods, span, format!("{what} cannot be run by this version of fusion"))
-                .note("`fusion methods` lists what can"),
+            Diagnostic::new(
+                Code::VerbWithoutMethods,
+                span,
+                format!("{what} cannot be run by this version of fusion"),
+            )
+            .note("`fusion methods` lists what can"),
         );
     }
 
@@ -105,7 +109,8 @@ impl<'a> Builder<'a> {
         if has_errors(&self.diagnostics) {
             return (None, self.diagnostics);
         }
-        let report = report::assemble(&self, cost::of(&self.program, &self.outputs, self.registry, self.options));
+        let report =
+            report::assemble(&self, cost::of(&self.program, &self.outputs, self.registry, self.options));
         let plan = Plan {
             graph: self.graph.clone(),
             program: self.program,

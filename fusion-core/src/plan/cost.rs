@@ -23,8 +23,11 @@ pub(super) fn of(program: &Program, outputs: &[Output], registry: &Registry, opt
         let mut passes_here = 1;
         for tensor in &output.tensors {
             let closure = program.closure(&[tensor.tensor]);
-            let stored: u64 =
-                closure.iter().filter(|id| program.stored(**id).is_some()).map(|id| program.tensor(*id).bytes()).sum();
+            let stored: u64 = closure
+                .iter()
+                .filter(|id| program.stored(**id).is_some())
+                .map(|id| program.tensor(*id).bytes())
+                .sum();
             let passes = 1 + observe_passes(program, registry, &closure);
             passes_here = passes_here.max(passes);
             cost.read += stored * u64::from(passes);

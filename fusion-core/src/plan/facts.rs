@@ -36,18 +36,23 @@ impl Builder<'_> {
         let holds = match self.evaluate(formula, &mut values) {
             Some(Fact::Bool(holds)) => holds,
             Some(_) => {
-                let diagnostic =
-                    Diagnostic::new(Code::NotACondition, node.span, format!("`{text}` is neither true nor false"))
-                        .help("compare with `==`, `<`, …");
+                let diagnostic = Diagnostic::new(
+                    Code::NotACondition,
+                    node.span,
+                    format!("`{text}` is neither true nor false"),
+                )
+                .help("compare with `==`, `<`, …");
                 return self.error(diagnostic);
             }
             None => return, // reported, or its model failed
         };
         if !holds {
-            let shown: Vec<String> = values.iter().map(|(name, value)| format!("{name} = {}", show(value))).collect();
-            let diagnostic = Diagnostic::new(Code::ExpectationFailed, node.span, format!("`{text}` does not hold"))
-                .note(shown.join(", "))
-                .note("decided by the headers; no weights were read");
+            let shown: Vec<String> =
+                values.iter().map(|(name, value)| format!("{name} = {}", show(value))).collect();
+            let diagnostic =
+                Diagnostic::new(Code::ExpectationFailed, node.span, format!("`{text}` does not hold"))
+                    .note(shown.join(", "))
+                    .note("decided by the headers; no weights were read");
             self.error(diagnostic);
         }
         self.verdicts.push(Verdict { text: text.to_owned(), holds, values });
@@ -72,8 +77,12 @@ impl Builder<'_> {
                     }
                     Some(None) => None,
                     None => {
-                        let diagnostic = Diagnostic::new(Code::UnknownFact, *span, format!("nothing is known as `{name}`"))
-                            .help("models have `parameters`, `layers`, `tensors`, `bytes`");
+                        let diagnostic = Diagnostic::new(
+                            Code::UnknownFact,
+                            *span,
+                            format!("nothing is known as `{name}`"),
+                        )
+                        .help("models have `parameters`, `layers`, `tensors`, `bytes`");
                         self.error(diagnostic);
                         None
                     }

@@ -29,7 +29,9 @@ pub use explain::{Explained, explain};
 pub use facts::{Fact, Verdict};
 pub use graph_view::{GraphEdge, GraphView, graph_view};
 pub use outputs::{Output, OutputTensor};
-pub use report::{CopyReport, Cost, ExceptionReport, InputReport, OutputReport, PlanReport, SettingReport, StageReport};
+pub use report::{
+    CopyReport, Cost, ExceptionReport, InputReport, OutputReport, PlanReport, SettingReport, StageReport,
+};
 pub use settings::Traced;
 
 /// What a run may use, and where it stands.

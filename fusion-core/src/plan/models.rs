@@ -29,9 +29,13 @@ impl Builder<'_> {
         };
         if path.starts_with("hf:") || path.contains("://") {
             return self.error(
-                Diagnostic::new(Code::UnsupportedSource, node.span, format!("`{path}` is not a local checkpoint"))
-                    .note("this version of fusion downloads nothing")
-                    .help("download it (`huggingface-cli download …`) and name the folder"),
+                Diagnostic::new(
+                    Code::UnsupportedSource,
+                    node.span,
+                    format!("`{path}` is not a local checkpoint"),
+                )
+                .note("this version of fusion downloads nothing")
+                .help("download it (`huggingface-cli download …`) and name the folder"),
             );
         }
         let Some(index) = self.source(&node.name, path, node.span) else { return };
@@ -115,10 +119,16 @@ impl Builder<'_> {
         let mut replaced = BTreeMap::new();
         for (target, tensor) in &bound.replacements {
             let Some(entry) = view.tensors.get(target) else { continue };
-            let Some(source) = self.source(&format!("{} (adapter)", node.name), &weights, span) else { return };
+            let Some(source) = self.source(&format!("{} (adapter)", node.name), &weights, span) else {
+                return;
+            };
             let info = &self.program.sources[source].checkpoint.tensors()[*tensor];
             let (shape, dtype) = (info.shape.clone(), info.dtype);
-            let id = self.program.push(TensorNode { shape, dtype, origin: Origin::Stored { source, tensor: *tensor } });
+            let id = self.program.push(TensorNode {
+                shape,
+                dtype,
+                origin: Origin::Stored { source, tensor: *tensor },
+            });
             replaced.insert(target.clone(), ViewEntry { tensor: id, position: entry.position });
         }
         for target in bound.deltas {
@@ -148,9 +158,9 @@ fn checkpoint_diagnostic(error: &CheckpointError, span: Span) -> Diagnostic {
             Code::CannotOpenModel
         }
         CheckpointError::Unsupported { .. } => Code::UnknownFormat,
-        CheckpointError::Dangerous { .. } | CheckpointError::UnknownGlobal { .. } | CheckpointError::Limit { .. } => {
-            Code::HostileCheckpoint
-        }
+        CheckpointError::Dangerous { .. }
+        | CheckpointError::UnknownGlobal { .. }
+        | CheckpointError::Limit { .. } => Code::HostileCheckpoint,
         _ => Code::CorruptCheckpoint,
     };
     let diagnostic =

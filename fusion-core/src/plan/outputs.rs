@@ -12,8 +12,8 @@ use serde::{Deserialize, Serialize};
 use super::build::Builder;
 use super::ir::{Program, TensorId, View};
 use super::models::resolve;
-use crate::checkpoint::{Checkpoint, SourceFile};
 use crate::checkpoint::write::Target;
+use crate::checkpoint::{Checkpoint, SourceFile};
 use crate::tensor::Dtype;
 
 /// Bytes of a shard where the recipe says nothing.
@@ -168,7 +168,11 @@ impl Builder<'_> {
             .collect();
         tensors.sort_by(|(a, x), (b, y)| a.cmp(b).then_with(|| x.name.cmp(&y.name)));
         let full = resolve(&self.options.root, path);
-        let target = if path.ends_with(".safetensors") { Target::File(full.clone()) } else { Target::Folder(full.clone()) };
+        let target = if path.ends_with(".safetensors") {
+            Target::File(full.clone())
+        } else {
+            Target::Folder(full.clone())
+        };
         let overwrite = own || self.options.overwrite;
         if !self.check_target(&full, path, span) {
             return;
@@ -224,7 +228,9 @@ impl Builder<'_> {
                 return false;
             }
         }
-        if let Some(other) = self.outputs.iter().find(|output| plain(&resolve(&self.options.root, &output.path)) == target) {
+        if let Some(other) =
+            self.outputs.iter().find(|output| plain(&resolve(&self.options.root, &output.path)) == target)
+        {
             let diagnostic = Diagnostic::new(Code::SameTarget, span, format!("`{path}` is saved to twice"))
                 .secondary(other.span, "first here");
             self.error(diagnostic);
@@ -251,7 +257,11 @@ impl Builder<'_> {
     }
 
     fn recipe_key(&self, output: &Output) -> String {
-        self.graph.keys().get(output.node.0 as usize).map(|key| blake3::Hash::from_bytes(*key).to_hex().to_string()).unwrap_or_default()
+        self.graph
+            .keys()
+            .get(output.node.0 as usize)
+            .map(|key| blake3::Hash::from_bytes(*key).to_hex().to_string())
+            .unwrap_or_default()
     }
 
     /// The record of what is there, compared with what would be made.
@@ -261,7 +271,8 @@ impl Builder<'_> {
         }
         if let Target::File(_) = output.target {
             // A single file has no record beside it, but its key inside.
-            let key = Checkpoint::open(full).ok().and_then(|found| found.metadata().get("fusion.key").cloned());
+            let key =
+                Checkpoint::open(full).ok().and_then(|found| found.metadata().get("fusion.key").cloned());
             return match key {
                 Some(key) if key == output.key => State::Cached,
                 Some(_) => State::Run { why: vec!["the recipe or its inputs changed".to_owned()] },
@@ -288,7 +299,9 @@ impl Builder<'_> {
         for input in &new.inputs {
             match old.inputs.iter().find(|other| other.name == input.name) {
                 None => why.push(format!("input `{}` is new", input.name)),
-                Some(other) if other.files.iter().map(|f| (f.1, f.2)).ne(input.files.iter().map(|f| (f.1, f.2))) => {
+                Some(other)
+                    if other.files.iter().map(|f| (f.1, f.2)).ne(input.files.iter().map(|f| (f.1, f.2))) =>
+                {
                     why.push(format!("files of `{}` changed", input.name));
                 }
                 Some(_) => {}
@@ -323,8 +336,11 @@ impl Builder<'_> {
         let mut needs: Vec<(u64, u64, Span, u64, PathBuf)> = Vec::new(); // device id, free, span, bytes
         for output in self.outputs.iter().filter(|output| output.state != State::Cached) {
             let full = resolve(&self.options.root, &output.path);
-            let bytes: u64 =
-                output.tensors.iter().map(|t| self.program.tensor(t.tensor).len() * t.dtype.size() as u64).sum();
+            let bytes: u64 = output
+                .tensors
+                .iter()
+                .map(|t| self.program.tensor(t.tensor).len() * t.dtype.size() as u64)
+                .sum();
             let Some(folder) = full.ancestors().skip(1).find(|folder| folder.is_dir()) else { continue };
             let Ok(stat) = rustix::fs::statvfs(folder) else { continue };
             let free = stat.f_bavail.saturating_mul(stat.f_frsize);
@@ -338,7 +354,12 @@ impl Builder<'_> {
                 let diagnostic = Diagnostic::new(
                     Code::NotEnoughDisk,
                     span,
-                    format!("the output needs {} but `{}` has {} free", size(bytes), folder.display(), size(free)),
+                    format!(
+                        "the output needs {} but `{}` has {} free",
+                        size(bytes),
+                        folder.display(),
+                        size(free)
+                    ),
                 )
                 .help("save to another disk, or in a smaller dtype");
                 self.error(diagnostic);
@@ -353,7 +374,8 @@ pub(crate) fn input_records(program: &Program) -> Vec<InputRecord> {
         files
             .iter()
             .map(|file| {
-                let name = file.path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+                let name =
+                    file.path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
                 let modified = file
                     .modified
                     .and_then(|time| time.duration_since(std::time::UNIX_EPOCH).ok())

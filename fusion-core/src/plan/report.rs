@@ -98,7 +98,8 @@ impl StageReport {
         for setting in &self.settings {
             let of = setting.input.as_ref().map(|input| format!(" of {input}")).unwrap_or_default();
             parts.push(format!("{}{of} {}", setting.name, setting.value));
-            parts.extend(setting.exceptions.iter().map(|e| format!("({} on {} tensors)", e.value, e.tensors)));
+            parts
+                .extend(setting.exceptions.iter().map(|e| format!("({} on {} tensors)", e.value, e.tensors)));
         }
         if let Some(seed) = self.seed {
             parts.push(format!("seed {seed}"));
@@ -262,7 +263,11 @@ pub(super) fn stage_settings(
                 default: span.is_none(),
                 exceptions: list[1..]
                     .iter()
-                    .map(|(span, count, values)| ExceptionReport { value: text(values), tensors: *count, span: *span })
+                    .map(|(span, count, values)| ExceptionReport {
+                        value: text(values),
+                        tensors: *count,
+                        span: *span,
+                    })
                     .collect(),
             }
         })
@@ -334,7 +339,8 @@ pub(super) fn assemble(builder: &Builder<'_>, cost: Cost) -> PlanReport {
         .collect();
     let mut stages = builder.stages.clone();
     for stage in &mut stages {
-        let on_device = builder.registry.get(&stage.method).is_some_and(|entry| entry.on(builder.options.device));
+        let on_device =
+            builder.registry.get(&stage.method).is_some_and(|entry| entry.on(builder.options.device));
         stage.runs_on = match (stage.kernel.as_str(), on_device) {
             ("route", _) => "headers".to_owned(),
             (_, true) => builder.options.device.to_string(),

@@ -150,7 +150,8 @@ impl<'a> StageSettings<'a> {
         let mut params = Map::new();
         for spec in self.specs.iter().filter(|spec| !spec.per_input && spec.name != "seed") {
             let setting = self.stage.settings.iter().find(|setting| setting.name == spec.name);
-            let value = setting.map(|s| self.json(spec, &s.value, Position::Before)).or_else(|| spec.default.clone());
+            let value =
+                setting.map(|s| self.json(spec, &s.value, Position::Before)).or_else(|| spec.default.clone());
             if let Some(value) = value {
                 params.insert(spec.name.clone(), value);
             }
@@ -215,7 +216,9 @@ impl<'a> StageSettings<'a> {
             Value::Bytes(bytes) => Json::from(*bytes),
             Value::Quantity { value, unit } => serde_json::json!({ "value": value, "unit": unit }),
             Value::Range { start, end } => serde_json::json!([start, end]),
-            Value::List(items) => Json::Array(items.iter().map(|item| self.json(spec, item, position)).collect()),
+            Value::List(items) => {
+                Json::Array(items.iter().map(|item| self.json(spec, item, position)).collect())
+            }
             Value::Schedule(schedule) => number(spec, schedule.at(fraction(position, self.layers))),
             Value::Node(_) => Json::Null, // model-valued settings are edges; the checker allows them for `copy` only
         }

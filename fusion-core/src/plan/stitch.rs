@@ -16,17 +16,24 @@ impl Builder<'_> {
     pub(super) fn stitch(&mut self, id: NodeId, node: &Node, stage: &Stage) {
         let Some(rest_ref) = &stage.rest else {
             return self.error(
-                Diagnostic::new(Code::MissingEdge, node.name_span, format!("`{}` has no `rest of`", node.name))
-                    .note("embeddings, final norm and head are in no layer")
-                    .help("add `rest of MODEL` to say where they come from"),
+                Diagnostic::new(
+                    Code::MissingEdge,
+                    node.name_span,
+                    format!("`{}` has no `rest of`", node.name),
+                )
+                .note("embeddings, final norm and head are in no layer")
+                .help("add `rest of MODEL` to say where they come from"),
             );
         };
         let Some(rest) = self.view(rest_ref, node.name_span) else { return };
         let Some(names_of) = rest.stack.clone() else {
             let name = &self.graph.node(rest_ref.node).name;
-            let diagnostic =
-                Diagnostic::new(Code::LayersOutside, node.name_span, format!("no stack of layers was found in `{name}`"))
-                    .note("layers are found by numbers in tensor names that run from 0");
+            let diagnostic = Diagnostic::new(
+                Code::LayersOutside,
+                node.name_span,
+                format!("no stack of layers was found in `{name}`"),
+            )
+            .note("layers are found by numbers in tensor names that run from 0");
             return self.error(diagnostic);
         };
         let mut tensors: BTreeMap<String, ViewEntry> = BTreeMap::new();
@@ -47,7 +54,10 @@ impl Builder<'_> {
                 let diagnostic = Diagnostic::new(
                     Code::LayersOutside,
                     take.span,
-                    format!("`{model}` has {} layers: {}..{} reaches beyond them", view.layers, take.start, take.end),
+                    format!(
+                        "`{model}` has {} layers: {}..{} reaches beyond them",
+                        view.layers, take.start, take.end
+                    ),
                 )
                 .note("ranges are half-open and counted from 0; read from the headers");
                 return self.error(diagnostic);
@@ -56,7 +66,9 @@ impl Builder<'_> {
             let mut by_layer: BTreeMap<u32, BTreeMap<String, ViewEntry>> = BTreeMap::new();
             for (name, entry) in &view.tensors {
                 let Position::Layer(layer) = entry.position else { continue };
-                let Some(suffix) = name.strip_prefix(&source_stack.name_of(layer as usize, "")) else { continue };
+                let Some(suffix) = name.strip_prefix(&source_stack.name_of(layer as usize, "")) else {
+                    continue;
+                };
                 by_layer.entry(layer).or_default().insert(suffix.to_owned(), *entry);
             }
             let mut names = Vec::new();
@@ -90,7 +102,8 @@ impl Builder<'_> {
                 for (suffix, entry) in found {
                     let name = names_of.name_of(target as usize, suffix);
                     names.push(name.clone());
-                    tensors.insert(name, ViewEntry { tensor: entry.tensor, position: Position::Layer(target) });
+                    tensors
+                        .insert(name, ViewEntry { tensor: entry.tensor, position: Position::Layer(target) });
                 }
                 origin.push(layer.min(rest.layers.saturating_sub(1)));
             }

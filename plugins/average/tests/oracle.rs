@@ -515,7 +515,7 @@ fn dare_keeps_the_share_it_is_asked_for_and_depends_on_seed_and_name() {
         let inputs = [("base", json!({})), ("from", json!({ "density": 0.3 }))];
         let group =
             RawGroup { tensors: vec![tensor(name, &[n], &json!({ "rescale": "none" }), &inputs)], seed };
-        run(&*erase::<Dare>(), &group, &[values.clone()]).unwrap().remove(0)
+        run(&*erase::<Dare>(), &group, std::slice::from_ref(&values)).unwrap().remove(0)
     };
     let first = masks(1, "a");
     let share = f64::from(first.iter().sum::<f32>()) / n as f64;

@@ -34,9 +34,14 @@ pub fn magnitude_bits(x: f32) -> u32 {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Step {
     /// Every so many tiles.
-    Sample { stride: usize },
+    Sample {
+        stride: usize,
+    },
     /// Keys from `low` to `high`, both included.
-    Window { low: u32, high: u32 },
+    Window {
+        low: u32,
+        high: u32,
+    },
     Upper,
     Lower,
     Ties,
@@ -195,7 +200,10 @@ impl Selection {
         match self.step {
             Step::Sample { .. } => self.guess(),
             Step::Window { .. } => {
-                let within = self.k.checked_sub(self.above).filter(|&rank| rank >= 1 && rank <= self.found.len() as u64);
+                let within = self
+                    .k
+                    .checked_sub(self.above)
+                    .filter(|&rank| rank >= 1 && rank <= self.found.len() as u64);
                 match within {
                     Some(rank) => self.conclude(rank as usize),
                     None => {
@@ -468,8 +476,11 @@ mod tests {
             let coarse: Vec<f32> = smooth.iter().map(|x| (x * 16.0).round() / 16.0).collect();
             let constant = vec![-0.25_f32; n];
             // The tiles that are sampled are unlike the others, so the guess is wrong.
-            let hostile: Vec<f32> =
-                smooth.iter().enumerate().map(|(i, x)| if i / TILE % 4 == 2 { x * 100.0 } else { *x }).collect();
+            let hostile: Vec<f32> = smooth
+                .iter()
+                .enumerate()
+                .map(|(i, x)| if i / TILE % 4 == 2 { x * 100.0 } else { *x })
+                .collect();
             for values in [&smooth, &coarse, &constant, &hostile] {
                 for k in [0, 1, 2, n / 3, n / 2, n - 1, n, n + 5] {
                     let expected = oracle(values, k);
@@ -493,7 +504,8 @@ mod tests {
             let mut counts = selection.partial();
             for tile in (0..n / TILE).filter(|&tile| selection.wants(tile)) {
                 let start = (tile * TILE) as u64;
-                let keys: Vec<u32> = (start..start + TILE as u64).map(|i| magnitude_bits(key.uniform(i))).collect();
+                let keys: Vec<u32> =
+                    (start..start + TILE as u64).map(|i| magnitude_bits(key.uniform(i))).collect();
                 selection.observe(&mut counts, &keys);
                 tiles += 1;
             }
