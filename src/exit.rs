@@ -1,8 +1,8 @@
 //! Exit codes by kind, so that scripts can tell a wrong recipe from a full disk without reading messages.
 
-use fusion_core::checkpoint::CheckpointError;
 use fusion_core::checkpoint::write::WriteError;
 use fusion_core::engine::RunError;
+use fusion_core::plan::checkpoint_code;
 use fusion_dsl::codes::Code;
 use fusion_dsl::diag::Diagnostic;
 
@@ -99,7 +99,7 @@ pub fn of_all<'a>(diagnostics: impl IntoIterator<Item = &'a Diagnostic>) -> Exit
 /// The code of a run's error.
 pub fn of_run(error: &RunError) -> Code {
     match error {
-        RunError::Read(error) => of_checkpoint(error),
+        RunError::Read(error) => checkpoint_code(error),
         RunError::Write(error) => of_write(error),
         RunError::NonFinite { .. } => Code::NonFinite,
         RunError::Overflow { .. } => Code::WrongDtype,
@@ -109,21 +109,6 @@ pub fn of_run(error: &RunError) -> Code {
         RunError::Memory { .. } | RunError::Threads(_) => Code::NotEnoughMemory,
         RunError::Changed(_) => Code::InputChanged,
         RunError::Cancelled => Code::Cancelled,
-    }
-}
-
-/// The code of a checkpoint that cannot be read.
-pub fn of_checkpoint(error: &CheckpointError) -> Code {
-    match error {
-        CheckpointError::Io { .. } | CheckpointError::Missing { .. } | CheckpointError::Ambiguous { .. } => {
-            Code::CannotOpenModel
-        }
-        CheckpointError::Unsupported { .. } => Code::UnknownFormat,
-        CheckpointError::Dangerous { .. }
-        | CheckpointError::UnknownGlobal { .. }
-        | CheckpointError::Limit { .. } => Code::HostileCheckpoint,
-        CheckpointError::Changed { .. } => Code::InputChanged,
-        _ => Code::CorruptCheckpoint,
     }
 }
 
@@ -164,7 +149,7 @@ mod tests {
         assert_eq!(exit(RunError::Write(WriteError::Exists { path: "x".into() })), Exit::User);
         let bug = WriteError::NoSuchTensor { index: 1, count: 0 };
         assert_eq!(exit(RunError::Write(bug)), Exit::Internal);
-        let gone = CheckpointError::Missing { path: "x".into(), fix: path() };
+        let gone = fusion_core::checkpoint::CheckpointError::Missing { path: "x".into(), fix: path() };
         assert_eq!(exit(RunError::Read(gone)), Exit::Environment);
     }
 

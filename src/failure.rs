@@ -107,7 +107,7 @@ impl From<&RunError> for Failure {
 
 impl From<&CheckpointError> for Failure {
     fn from(error: &CheckpointError) -> Self {
-        let failure = Failure::new(exit::of_checkpoint(error), error.message());
+        let failure = Failure::new(fusion_core::plan::checkpoint_code(error), error.message());
         match error.fix() {
             Some(fix) => failure.help(fix),
             None => failure,

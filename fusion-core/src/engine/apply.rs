@@ -35,7 +35,7 @@ impl<'a> HashDuty<'a> {
         let start = index * size;
         let end = (start + size).min(self.bytes.len());
         if let Some(slot) = self.blocks.get(index) {
-            slot.get_or_init(|| blake3::hash(&self.bytes[start..end]).into());
+            slot.get_or_init(|| blocks::hash_block(&self.bytes[start..end]));
         }
     }
 
@@ -190,13 +190,13 @@ fn one_chunk(
                 // A copy's hash is its input's.
                 Make::Copy { bytes: from, .. } => {
                     let at = (start as usize + block) * size;
-                    let own = || blake3::hash(&from[at..at + here * size]).into();
+                    let own = || blocks::hash_block(&from[at..at + here * size]);
                     task.duties
                         .first()
                         .and_then(|duty| duty.blocks.get(index)?.get().copied())
                         .unwrap_or_else(own)
                 }
-                Make::Compute { .. } => blake3::hash(&bytes[span]).into(),
+                Make::Compute { .. } => blocks::hash_block(&bytes[span]),
             };
             slot.get_or_init(|| hash);
         }

@@ -28,6 +28,7 @@ use crate::method::{DeviceName, Registry};
 pub use explain::{Explained, explain};
 pub use facts::{Fact, Verdict};
 pub use graph_view::{GraphEdge, GraphView, graph_view};
+pub use models::checkpoint_code;
 pub use outputs::{Output, OutputTensor};
 pub use report::{
     CopyReport, Cost, ExceptionReport, InputReport, OutputReport, PlanReport, SettingReport, StageReport,

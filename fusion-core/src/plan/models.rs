@@ -151,9 +151,9 @@ impl Builder<'_> {
     }
 }
 
-/// A checkpoint's error at the place of the recipe that names it.
-fn checkpoint_diagnostic(error: &CheckpointError, span: Span) -> Diagnostic {
-    let code = match error {
+/// The code of a checkpoint that cannot be read.
+pub fn checkpoint_code(error: &CheckpointError) -> Code {
+    match error {
         CheckpointError::Io { .. } | CheckpointError::Missing { .. } | CheckpointError::Ambiguous { .. } => {
             Code::CannotOpenModel
         }
@@ -161,10 +161,15 @@ fn checkpoint_diagnostic(error: &CheckpointError, span: Span) -> Diagnostic {
         CheckpointError::Dangerous { .. }
         | CheckpointError::UnknownGlobal { .. }
         | CheckpointError::Limit { .. } => Code::HostileCheckpoint,
+        CheckpointError::Changed { .. } => Code::InputChanged,
         _ => Code::CorruptCheckpoint,
-    };
-    let diagnostic =
-        Diagnostic::new(code, span, error.message()).note("read from the headers; no weights were loaded");
+    }
+}
+
+/// A checkpoint's error at the place of the recipe that names it.
+fn checkpoint_diagnostic(error: &CheckpointError, span: Span) -> Diagnostic {
+    let diagnostic = Diagnostic::new(checkpoint_code(error), span, error.message())
+        .note("read from the headers; no weights were loaded");
     match error.fix() {
         Some(fix) => diagnostic.help(fix),
         None => diagnostic,
