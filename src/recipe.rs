@@ -74,27 +74,26 @@ impl Recipe {
         Recipe { path, root, text, compiled }
     }
 
-    /// Plans every variant. Nothing is planned where the front end found errors: headers would only repeat them.
+    /// Plans every variant. Where the front end found errors, what they leave of the graph is still planned, so that one run
+    /// also tells what is wrong with the headers; there are no plans then.
     pub(crate) fn plan(&self, session: &Session, options: &Options) -> Planned {
         let mut diagnostics = self.compiled.diagnostics.clone();
         let mut plans = Vec::new();
-        if !self.compiled.has_errors() {
-            for variant in &self.compiled.variants {
-                let (one, found) = plan(&variant.graph, &session.registry, options);
-                plans.push(one);
-                diagnostics.extend(found);
-            }
-            sort(&mut diagnostics);
-            // Variants share most of what is wrong with them.
-            let mut seen: Vec<Diagnostic> = Vec::new();
-            diagnostics.retain(|one| {
-                let new = !seen.contains(one);
-                if new {
-                    seen.push(one.clone());
-                }
-                new
-            });
+        for variant in &self.compiled.variants {
+            let (one, found) = plan(&variant.graph, &session.registry, options);
+            plans.push(one.filter(|_| !self.compiled.has_errors()));
+            diagnostics.extend(found);
         }
+        sort(&mut diagnostics);
+        // Variants share most of what is wrong with them.
+        let mut seen: Vec<Diagnostic> = Vec::new();
+        diagnostics.retain(|one| {
+            let new = !seen.contains(one);
+            if new {
+                seen.push(one.clone());
+            }
+            new
+        });
         Planned { plans, diagnostics }
     }
 

@@ -66,11 +66,12 @@ fn libraries_print_nothing_and_read_no_environment() {
 }
 
 #[test]
-fn unsafe_stands_only_where_memory_is_mapped() {
+fn unsafe_stands_only_where_memory_is_mapped_or_prefetched() {
+    let allowed = ["checkpoint/map.rs", "tensor/prefetch.rs"];
     for folder in ["fusion-core/src", "fusion-dsl/src", "plugins", "src"] {
         let found: Vec<String> = offences(folder, &["unsafe {", "unsafe fn", "unsafe impl"])
             .into_iter()
-            .filter(|line| !line.contains("checkpoint/map.rs"))
+            .filter(|line| !allowed.iter().any(|file| line.contains(file)))
             .collect();
         assert!(found.is_empty(), "{found:#?}");
     }

@@ -52,6 +52,19 @@ fn all_mistakes_of_a_recipe_are_told_at_once() {
 }
 
 #[test]
+fn headers_are_checked_for_what_a_mistake_leaves() {
+    let space = Space::new();
+    space.soup();
+    space.model_of("other", 1, &crate::common::decoder(5, 1, 8));
+    let text = format!(
+        "{SOUP}\nmodel c from \"other\"\naverage odd using linear {{\n  from a\n  from c\n}}\nsave odd to \"out/odd\"\nsave nothing to \"out/x\"\n"
+    );
+    space.write("bad.fusion", text);
+    let done = space.fails(&["check", "bad.fusion"], 1, "F0201");
+    assert!(done.err.contains("F0402"), "the headers were not looked at:\n{}", done.err);
+}
+
+#[test]
 fn fixes_that_are_certain_are_applied() {
     let space = Space::new();
     space.soup();

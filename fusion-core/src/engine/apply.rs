@@ -9,6 +9,7 @@ use super::context::Context;
 use super::device::{Placement, run_span};
 use super::error::RunError;
 use super::program::{Arena, TileProgram, Watch, run_tile};
+use super::writer::{Data, Job, Writer};
 use crate::checkpoint::blocks::{self, BLOCK_ELEMENTS};
 use crate::checkpoint::write::Transaction;
 use crate::plan::ir::TensorId;
@@ -74,22 +75,23 @@ impl Task<'_> {
 }
 
 /// Runs the tasks of a wave.
-pub(super) fn apply(
-    context: &Context<'_>,
+pub(super) fn apply<'a>(
+    context: &'a Context<'a>,
     pool: &rayon::ThreadPool,
-    tasks: &[Task<'_>],
+    tasks: &'a [Task<'a>],
     chunk: usize,
     placement: &Placement<'_>,
     output: &str,
-    transaction: &Transaction,
+    transaction: &'a Transaction,
 ) -> Result<(), RunError> {
+    let writer = Writer::new(context, transaction, pool.current_num_threads());
     let mut items: Vec<(usize, u64)> = Vec::new();
     for (index, task) in tasks.iter().enumerate() {
         let chunks = task.len.div_ceil(chunk as u64);
         task.left.store(chunks.max(1) as usize, Ordering::Relaxed);
         items.extend((0..chunks).map(|part| (index, part * chunk as u64)));
         if chunks == 0 {
-            finish(context, task, transaction)?;
+            writer.finish(task)?;
         }
     }
     let next = AtomicUsize::new(0);
@@ -100,7 +102,7 @@ pub(super) fn apply(
         while !stop.load(Ordering::Relaxed) {
             let Some(&(task, start)) = items.get(next.fetch_add(1, Ordering::Relaxed)) else { break };
             let outcome = context.check().and_then(|()| {
-                one_chunk(context, &tasks[task], start, chunk, placement, output, transaction, &mut arena)
+                one_chunk(context, &tasks[task], start, chunk, placement, output, &writer, &mut arena)
             });
             if let Err(error) = outcome {
                 stop.store(true, Ordering::Relaxed);
@@ -116,22 +118,22 @@ pub(super) fn apply(
 }
 
 #[expect(clippy::too_many_arguments, reason = "the pass's shared pieces; a struct would only rename them")]
-fn one_chunk(
+fn one_chunk<'a>(
     context: &Context<'_>,
-    task: &Task<'_>,
+    task: &'a Task<'a>,
     start: u64,
     chunk: usize,
     placement: &Placement<'_>,
     output: &str,
-    transaction: &Transaction,
+    writer: &Writer<'a>,
     arena: &mut Arena,
 ) -> Result<(), RunError> {
     let len = (task.len - start).min(chunk as u64) as usize;
     let size = task.dtype.size();
-    let mut bytes = std::mem::take(&mut arena.bytes);
-    if bytes.len() < len * size {
-        bytes.resize(len * size, 0);
-    }
+    let mut bytes = match &task.make {
+        Make::Compute { .. } => context.buffer(len * size),
+        Make::Copy { .. } => Vec::new(),
+    };
     let mut read = 0;
     let on_device = match &task.make {
         Make::Compute { program, .. } => placement.takes(program),
@@ -145,7 +147,6 @@ fn one_chunk(
         }
         read += program.read_bytes(len);
     }
-    let mut source: &[u8] = &[];
     for block in (0..len).step_by(BLOCK_ELEMENTS) {
         let index = (start as usize + block) / BLOCK_ELEMENTS;
         let here = (len - block).min(BLOCK_ELEMENTS);
@@ -201,17 +202,14 @@ fn one_chunk(
             slot.get_or_init(|| hash);
         }
     }
-    if let Make::Copy { bytes: from, .. } = &task.make {
-        source = &from[start as usize * size..(start as usize + len) * size];
-    }
-    let data: &[u8] = if source.is_empty() { &bytes[..len * size] } else { source };
-    transaction.write_at(task.index, start * size as u64, data)?;
-    arena.bytes = bytes;
-    context.count(read, (len * size) as u64);
-    if task.left.fetch_sub(1, Ordering::AcqRel) == 1 {
-        finish(context, task, transaction)?;
-    }
-    Ok(())
+    context.count(read, 0);
+    let data = match &task.make {
+        Make::Copy { bytes: from, .. } => {
+            Data::Mapped(&from[start as usize * size..(start as usize + len) * size])
+        }
+        Make::Compute { .. } => Data::Computed { buffer: bytes, len: len * size },
+    };
+    writer.submit(Job { task, at: start * size as u64, data })
 }
 
 /// A rounded value that is not finite is an overflow if what it was rounded from is finite; otherwise the inputs have been reported.
@@ -223,16 +221,5 @@ fn overflow(task: &Task<'_>, output: &str, values: &[f32]) -> Result<(), RunErro
             dtype: task.dtype.to_string(),
         });
     }
-    Ok(())
-}
-
-fn finish(context: &Context<'_>, task: &Task<'_>, transaction: &Transaction) -> Result<(), RunError> {
-    for duty in &task.duties {
-        if let Some(hash) = duty.finish() {
-            context.set_hash(duty.source, duty.tensor, hash);
-        }
-    }
-    let all: Vec<[u8; 32]> = task.blocks.iter().filter_map(|slot| slot.get().copied()).collect();
-    transaction.tensor_done(task.index, blocks::combine(&all))?;
     Ok(())
 }

@@ -30,6 +30,7 @@ pub(super) struct Context<'a> {
     bad: Mutex<Counts>,
     hashes: Mutex<BTreeMap<(usize, usize), [u8; 32]>>,
     arenas: Mutex<Vec<Arena>>,
+    buffers: Mutex<Vec<Vec<u8>>>,
 }
 
 /// A lock whose owner cannot have left it half-written: every critical section is one insertion.
@@ -50,6 +51,7 @@ impl<'a> Context<'a> {
             bad: Mutex::default(),
             hashes: Mutex::default(),
             arenas: Mutex::default(),
+            buffers: Mutex::default(),
         }
     }
 
@@ -89,6 +91,19 @@ impl<'a> Context<'a> {
 
     pub(super) fn give_back(&self, arena: Arena) {
         lock(&self.arenas).push(arena);
+    }
+
+    /// A buffer of at least `len` bytes with any content, to be given back.
+    pub(super) fn buffer(&self, len: usize) -> Vec<u8> {
+        let mut buffer = lock(&self.buffers).pop().unwrap_or_default();
+        if buffer.len() < len {
+            buffer.resize(len, 0);
+        }
+        buffer
+    }
+
+    pub(super) fn give_buffer(&self, buffer: Vec<u8>) {
+        lock(&self.buffers).push(buffer);
     }
 
     pub(super) fn hashed(&self, source: usize, tensor: usize) -> Option<[u8; 32]> {

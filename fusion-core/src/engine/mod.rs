@@ -12,6 +12,7 @@ mod observe;
 mod program;
 mod sidecars;
 mod wave;
+mod writer;
 
 use std::collections::BTreeMap;
 use std::sync::atomic::AtomicBool;
@@ -20,7 +21,7 @@ use fusion_sdk::TILE;
 use serde::Serialize;
 
 use crate::checkpoint::blocks::BLOCK_ELEMENTS;
-use crate::checkpoint::write::{Begin, OutTensor, Transaction, layout};
+use crate::checkpoint::write::{Begin, OutTensor, Transaction, layout, tidy};
 use crate::method::Registry;
 use crate::plan::ir::{Origin, Program};
 use crate::plan::outputs::{Record, State, input_records, size};
@@ -94,6 +95,7 @@ pub fn run(
     let mut outputs = Vec::new();
     for output in &plan.outputs {
         if output.state == State::Cached {
+            tidy(&output.target, &output.key)?;
             context.emit(&Event::Cached { path: output.path.clone() });
             outputs.push(OutputRun {
                 path: output.path.clone(),
@@ -263,17 +265,10 @@ fn metadata(plan: &Plan, output: &Output) -> BTreeMap<String, String> {
 fn fit(plan: &Plan, options: &Options) -> Result<usize, RunError> {
     let on_device =
         plan.report.stages.iter().any(|stage| stage.runs_on != "fused cpu" && stage.runs_on != "headers");
-    let slots = plan
-        .outputs
-        .iter()
-        .flat_map(|output| &output.tensors)
-        .map(|tensor| plan.program.closure(&[tensor.tensor]).len())
-        .max()
-        .unwrap_or(1);
     let budget = options.memory / 2; // a quarter is for statistics, a quarter for partial ones
     let need = |chunk: usize| {
         let span = if on_device { chunk } else { TILE };
-        ((slots * span + chunk * 2) * 4 * options.threads.max(1)) as u64
+        buffer_bytes(&plan.program, &plan.outputs, span, chunk) * options.threads.max(1) as u64
     };
     let mut chunk = options.chunk.max(BLOCK_ELEMENTS) / BLOCK_ELEMENTS * BLOCK_ELEMENTS;
     while need(chunk) > budget && chunk > BLOCK_ELEMENTS {
@@ -287,6 +282,14 @@ fn fit(plan: &Plan, options: &Options) -> Result<usize, RunError> {
         });
     }
     Ok(chunk)
+}
+
+/// Bytes of one worker's buffers: f32 values of `span` elements for each tensor of the widest program, and finished chunks.
+pub(crate) fn buffer_bytes(program: &Program, outputs: &[Output], span: usize, chunk: usize) -> u64 {
+    let tensors = || outputs.iter().flat_map(|output| &output.tensors);
+    let slots = tensors().map(|tensor| program.closure(&[tensor.tensor]).len()).max().unwrap_or(1);
+    let width = tensors().map(|tensor| tensor.dtype.size()).max().unwrap_or(1);
+    (slots * span * size_of::<f32>() + writer::BUFFERS * chunk * width) as u64
 }
 
 /// Statistics that a wave of an output may hold, for the plan's estimate: the largest group of each stage, prepared without weights.

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use fusion_sdk::{BLOCK, Kernel, TILE, Tile};
+use rayon::prelude::*;
 
 use super::context::Context;
 use super::error::RunError;
@@ -118,14 +119,17 @@ pub(super) fn observe_stage<'a>(
             at = end;
         }
         drop(programs);
-        for group in due {
-            if let Some(kernel) = kernels.get_mut(&group) {
-                kernel.finish_pass().map_err(|error| RunError::Method {
-                    stage: stage.name.clone(),
-                    method: stage.method.clone(),
-                    message: error.message,
-                })?;
-            }
-        }
+        // Groups are apart, and a selection's last step costs milliseconds.
+        pool.install(|| {
+            kernels.par_iter_mut().filter(|(group, _)| due.binary_search(group).is_ok()).try_for_each(
+                |(_, kernel)| {
+                    kernel.finish_pass().map_err(|error| RunError::Method {
+                        stage: stage.name.clone(),
+                        method: stage.method.clone(),
+                        message: error.message,
+                    })
+                },
+            )
+        })?;
     }
 }

@@ -11,7 +11,7 @@ use fusion_sdk::{Kernel, TILE, Tile};
 use super::lora;
 use crate::checkpoint::LowRank;
 use crate::plan::ir::{Origin, Program, TensorId};
-use crate::tensor::{Dtype, to_f32};
+use crate::tensor::{Dtype, prefetch, to_f32};
 
 /// How a step fills its slot.
 pub(super) enum Action<'a> {
@@ -126,7 +126,6 @@ impl<'a> TileProgram<'a> {
 #[derive(Default)]
 pub(super) struct Arena {
     pub(super) slots: Vec<Vec<f32>>,
-    pub(super) bytes: Vec<u8>,
     scratch: Vec<f32>,
 }
 
@@ -146,6 +145,9 @@ impl Arena {
         }
     }
 }
+
+/// Elements that are converted at once, between two prefetches.
+const PIECE: usize = 256;
 
 /// Told where inputs are not finite.
 pub(super) trait Watch {
@@ -183,7 +185,15 @@ pub(super) fn run_step(
             let size = dtype.size();
             let start = offset as usize * size;
             let part = &bytes[start..start + len * size];
-            if !to_f32(*dtype, part, out) {
+            let mut finite = true;
+            for (index, out) in out.chunks_mut(PIECE).enumerate() {
+                let at = start + index * PIECE * size;
+                let piece = &bytes[at..at + out.len() * size];
+                let ahead = (at + TILE * size).min(bytes.len());
+                prefetch(&bytes[ahead..(ahead + piece.len()).min(bytes.len())]);
+                finite &= to_f32(*dtype, piece, out);
+            }
+            if !finite {
                 watch.not_finite(step.tensor, offset, *dtype, part);
             }
         }

@@ -242,7 +242,7 @@ impl<'a> Builder<'a> {
 
     fn same_layers(&mut self, stage: &Stage, inputs: &[Arc<View>]) -> bool {
         let Some(other) = inputs.iter().position(|view| view.layers != inputs[0].layers) else { return true };
-        let label = |view: &View| format!("{} layers", view.layers);
+        let label = |view: &View| format!("{} layer{}", view.layers, if view.layers == 1 { "" } else { "s" });
         let diagnostic = Diagnostic::new(
             Code::LayerCountsDiffer,
             stage.edges[other].span,

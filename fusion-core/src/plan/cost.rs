@@ -12,8 +12,10 @@ use crate::method::Registry;
 
 /// Bytes per second and thread that a fused pass reads on a present-day core, from BENCHMARKS.md; good for a rough estimate only.
 const READ_RATE: f64 = 3.0e9;
-/// Bytes per second that a file is written with, all threads together.
-const WRITE_RATE: f64 = 1.2e9;
+/// Bytes per second that finished chunks are copied to the page cache, beside the computing.
+const COPY_RATE: f64 = 4.0e9;
+/// Bytes per second that a disk takes.
+const DISK_RATE: f64 = 1.2e9;
 
 /// The cost of all outputs that are not cached.
 pub(super) fn of(program: &Program, outputs: &[Output], registry: &Registry, options: &Options) -> Cost {
@@ -36,16 +38,11 @@ pub(super) fn of(program: &Program, outputs: &[Output], registry: &Registry, opt
         cost.passes = cost.passes.max(passes_here);
         state_bytes = state_bytes.max(crate::engine::wave_state_bytes(program, output, registry));
     }
-    let slots = outputs
-        .iter()
-        .flat_map(|output| output.tensors.iter())
-        .map(|tensor| program.closure(&[tensor.tensor]).len())
-        .max()
-        .unwrap_or(1) as u64;
-    let tile = (TILE * 4) as u64;
-    let per_thread = slots * tile + options.chunk as u64 * 4;
-    cost.memory = options.threads as u64 * per_thread + state_bytes;
-    cost.seconds = cost.read as f64 / (READ_RATE * options.threads as f64) + cost.written as f64 / WRITE_RATE;
+    let buffers = crate::engine::buffer_bytes(program, outputs, TILE, options.chunk);
+    cost.memory = options.threads as u64 * buffers + state_bytes;
+    let (read, written) = (cost.read as f64, cost.written as f64);
+    cost.seconds =
+        (read / (READ_RATE * options.threads as f64) + written / COPY_RATE).max(written / DISK_RATE);
     cost
 }
 

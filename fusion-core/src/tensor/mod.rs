@@ -2,6 +2,8 @@
 
 pub mod convert;
 mod dtype;
+mod prefetch;
 
 pub use convert::{count_non_finite, from_f32, to_f32};
 pub use dtype::{Dtype, UnknownDtype};
+pub(crate) use prefetch::prefetch;

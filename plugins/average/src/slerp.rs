@@ -114,9 +114,9 @@ impl Elementwise for Slerp {
 
     fn observe(&self, partial: &mut [f64; 3], tile: &Tile<'_>) {
         if let [a, b] = tile.inputs {
-            partial[0] += stats::sum_of_squares(a);
-            partial[1] += stats::sum_of_squares(b);
-            partial[2] += stats::dot(a, b);
+            for (sum, dot) in partial.iter_mut().zip(stats::dots(a, b)) {
+                *sum += dot;
+            }
         }
     }
 

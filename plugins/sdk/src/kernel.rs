@@ -4,12 +4,13 @@ use std::any::Any;
 
 use crate::error::MethodError;
 
-/// Elements of a tile: what a kernel sees at once. Tiles start at multiples of it; the last of a tensor may be shorter.
-pub const TILE: usize = 8 * 1024;
+/// Elements of a tile: what a kernel sees at once. Tiles start at multiples of it; the last of a tensor may be shorter. Small
+/// enough for the buffers of a few inputs to stay in the first-level cache.
+pub const TILE: usize = 2 * 1024;
 
 /// Elements of a block: partial statistics are taken per block and absorbed in block order, so that they do not depend on
 /// threads or chunks. A multiple of [`TILE`].
-pub const BLOCK: usize = 128 * TILE;
+pub const BLOCK: usize = 512 * TILE;
 
 /// The same stretch of elements from every input, in f32.
 pub struct Tile<'a> {

@@ -20,6 +20,36 @@ pub fn sum_of_squares(a: &[f32]) -> f64 {
     dot(a, a)
 }
 
+/// `[a·a, b·b, a·b]` in f64: the same values as three calls of [`dot`], for one pass over the slices.
+pub fn dots(a: &[f32], b: &[f32]) -> [f64; 3] {
+    simd(
+        #[inline(always)]
+        || {
+            let mut lanes = [[0.0_f64; LANES]; 3];
+            let n = a.len().min(b.len());
+            let (a, b) = (&a[..n], &b[..n]);
+            let (wide_a, rest_a) = a.as_chunks::<LANES>();
+            let (wide_b, rest_b) = b.as_chunks::<LANES>();
+            let [aa, bb, ab] = &mut lanes;
+            for (x, y) in wide_a.iter().zip(wide_b) {
+                for lane in 0..LANES {
+                    let (x, y) = (f64::from(x[lane]), f64::from(y[lane]));
+                    aa[lane] += x * x;
+                    bb[lane] += y * y;
+                    ab[lane] += x * y;
+                }
+            }
+            for (lane, (&x, &y)) in rest_a.iter().zip(rest_b).enumerate() {
+                let (x, y) = (f64::from(x), f64::from(y));
+                aa[lane] += x * x;
+                bb[lane] += y * y;
+                ab[lane] += x * y;
+            }
+            lanes.map(fold)
+        },
+    )
+}
+
 /// Σ |aᵢ| in f64.
 pub fn l1_norm(a: &[f32]) -> f64 {
     simd(
@@ -105,6 +135,7 @@ mod tests {
             let c: Vec<f32> = (0..n).map(|i| (i % 5) as f32).collect();
             let by = |f: &dyn Fn(usize) -> f64| (0..n).map(f).sum::<f64>();
             assert_eq!(dot(&a, &b), by(&|i| f64::from(a[i]) * f64::from(b[i])));
+            assert_eq!(dots(&a, &b), [dot(&a, &a), dot(&b, &b), dot(&a, &b)]);
             assert_eq!(l1_norm(&a), by(&|i| f64::from(a[i].abs())));
             assert_eq!(l1_distance(&a, &b), by(&|i| f64::from((a[i] - b[i]).abs())));
             assert_eq!(delta_dot(&a, &b, &c), by(&|i| f64::from(a[i] - c[i]) * f64::from(b[i] - c[i])));

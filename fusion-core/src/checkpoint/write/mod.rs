@@ -15,6 +15,7 @@ mod layout;
 mod lock;
 mod space;
 mod target;
+mod tidy;
 mod transaction;
 mod verify;
 
@@ -32,6 +33,7 @@ pub use error::WriteError;
 pub use layout::{Layout, OutTensor, Place, Shard, TENSORS_SLOT, layout};
 pub use sidecars::{Sidecar, custom_code, donor_files};
 pub use target::Target;
+pub use tidy::tidy;
 pub use transaction::{Begin, Resumed, Transaction};
 pub use verify::{Damage, VerifyError, VerifyReport, verify};
 

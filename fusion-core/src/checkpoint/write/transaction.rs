@@ -151,7 +151,8 @@ impl Transaction {
     /// # Errors
     /// The journal cannot be written.
     pub fn tensor_done(&self, tensor: usize, hash: Hash) -> Result<(), WriteError> {
-        self.place(tensor, 0, 0)?;
+        let place = self.place(tensor, 0, 0)?;
+        space::start_flush(&self.files[place.shard], place.offset, place.bytes);
         self.journal.done(tensor, &hash)?;
         self.done().insert(tensor, hash);
         Ok(())

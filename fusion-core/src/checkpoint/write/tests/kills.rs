@@ -68,6 +68,21 @@ fn at_every_step(single: bool, replace: bool, exchange: bool, same_key: bool) ->
 }
 
 #[test]
+fn what_a_kill_after_the_move_left_is_tidied_by_its_own_key_alone() {
+    let root = tempfile::tempdir().unwrap();
+    let target = Target::Folder(root.path().join("merged"));
+    let sample = Sample::new(1, 200);
+    assert_eq!(killed(&sample, &target, false, true, 8), Some("remove"));
+    let whole = listing(target.path());
+    assert_eq!(names(root.path()), [".merged.fusion-part", "merged"]);
+    assert!(!tidy(&target, "another").unwrap());
+    assert!(tidy(&target, &sample.key).unwrap());
+    assert_eq!(names(root.path()), ["merged"]);
+    assert!(listing(target.path()) == whole);
+    assert!(!tidy(&target, &sample.key).unwrap());
+}
+
+#[test]
 fn a_new_folder_appears_whole() {
     assert_eq!(at_every_step(false, false, true, false), 9);
 }
