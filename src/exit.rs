@@ -114,6 +114,7 @@ pub fn of_run(error: &RunError) -> Code {
 
 fn of_write(error: &WriteError) -> Code {
     match error {
+        WriteError::Cancelled => Code::Cancelled,
         WriteError::Exists { .. }
         | WriteError::NotACheckpoint { .. }
         | WriteError::NotAFolder { .. }

@@ -9,14 +9,15 @@ use super::error::{NonFinite, RunError};
 use super::events::{Event, Listener};
 use super::program::{Arena, Watch};
 use crate::plan::ir::{Origin, Program, TensorId};
-use crate::tensor::{Dtype, count_non_finite};
+use crate::tensor::{Dtype, count_beyond_f32, count_non_finite};
 
 /// Milliseconds between two progress events.
 const TICK: u64 = 50;
 /// Tensors named in an error about values.
 const NAMED: usize = 10;
 
-type Counts = BTreeMap<TensorId, (BTreeSet<u64>, u64, u64)>;
+/// Per tensor: offsets that have been counted; NaN, infinite, beyond f32.
+type Counts = BTreeMap<TensorId, (BTreeSet<u64>, [u64; 3])>;
 
 /// Shared by the workers of a run.
 pub(super) struct Context<'a> {
@@ -124,9 +125,9 @@ impl<'a> Context<'a> {
         let found: Vec<NonFinite> = bad
             .into_iter()
             .take(NAMED)
-            .map(|(id, (_, nan, infinite))| {
+            .map(|(id, (_, [nan, infinite, beyond]))| {
                 let (of, tensor) = self.name(id);
-                NonFinite { of, tensor, nan, infinite }
+                NonFinite { of, tensor, nan, infinite, beyond }
             })
             .collect();
         if !allow {
@@ -166,11 +167,13 @@ impl<'a> Context<'a> {
 impl Watch for Context<'_> {
     fn not_finite(&self, tensor: TensorId, offset: u64, dtype: Dtype, bytes: &[u8]) {
         let (nan, infinite) = count_non_finite(dtype, bytes);
+        let found = [nan, infinite, count_beyond_f32(dtype, bytes)];
         let mut bad = lock(&self.bad);
-        let entry = bad.entry(tensor).or_default();
-        if entry.0.insert(offset) {
-            entry.1 += nan;
-            entry.2 += infinite;
+        let (seen, sums) = bad.entry(tensor).or_default();
+        if seen.insert(offset) {
+            for (sum, count) in sums.iter_mut().zip(found) {
+                *sum += count;
+            }
         }
     }
 }

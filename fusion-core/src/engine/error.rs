@@ -16,11 +16,17 @@ pub struct NonFinite {
     pub nan: u64,
     /// How many infinities.
     pub infinite: u64,
+    /// How many finite f64 that f32, in which we compute, cannot hold.
+    pub beyond: u64,
 }
 
 impl fmt::Display for NonFinite {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "`{}` of `{}`: {} NaN, {} infinite", self.tensor, self.of, self.nan, self.infinite)
+        write!(f, "`{}` of `{}`: {} NaN, {} infinite", self.tensor, self.of, self.nan, self.infinite)?;
+        if self.beyond > 0 {
+            write!(f, ", {} beyond the range of f32", self.beyond)?;
+        }
+        Ok(())
     }
 }
 
@@ -32,7 +38,7 @@ pub enum RunError {
     Read(#[from] CheckpointError),
     /// Writing the output.
     #[error(transparent)]
-    Write(#[from] WriteError),
+    Write(WriteError),
     /// NaN or infinity where `--allow-non-finite` was not given.
     #[error("{}", non_finite(.found, *.more))]
     NonFinite {
@@ -102,6 +108,15 @@ pub enum RunError {
     /// Ctrl-C.
     #[error("stopped; what is finished is kept, and the same command goes on from there")]
     Cancelled,
+}
+
+impl From<WriteError> for RunError {
+    fn from(error: WriteError) -> Self {
+        match error {
+            WriteError::Cancelled => RunError::Cancelled,
+            other => RunError::Write(other),
+        }
+    }
 }
 
 impl RunError {

@@ -156,6 +156,7 @@ fn one_output(
         key: &output.key,
         overwrite: output.overwrite,
         sidecars: &sidecars,
+        cancel: context.cancel,
     })?;
     if let Some(message) = resumed.note {
         context.emit(&Event::Warning { message });

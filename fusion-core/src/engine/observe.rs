@@ -64,7 +64,7 @@ pub(super) fn observe_stage<'a>(
         while at < items.len() {
             context.check()?;
             let (mut end, mut elements) = (at, 0);
-            while end < items.len() && end - at < most && (elements < 8 * threads * BLOCK || end == at) {
+            while end < items.len() && end - at < most && (elements < 24 * threads * BLOCK || end == at) {
                 elements += items[end].len;
                 end += 1;
             }

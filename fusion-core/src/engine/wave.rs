@@ -19,7 +19,7 @@ use crate::plan::Output;
 use crate::plan::ir::{Origin, Program, TensorId};
 
 /// Elements of a wave at the least (more only by its last tensor).
-const WAVE: u64 = 64 << 20;
+const WAVE: u64 = 256 << 20;
 
 /// Kernels by stage, then group.
 type Kernels = BTreeMap<usize, BTreeMap<usize, Box<dyn Kernel>>>;

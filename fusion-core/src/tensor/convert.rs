@@ -127,6 +127,19 @@ pub fn count_non_finite(dtype: Dtype, bytes: &[u8]) -> (u64, u64) {
     }
 }
 
+/// Counts finite elements that become infinite as f32: only f64 has them.
+#[must_use]
+pub fn count_beyond_f32(dtype: Dtype, bytes: &[u8]) -> u64 {
+    let beyond = |&bytes: &[u8; 8]| {
+        let value = f64::from_le_bytes(bytes);
+        value.is_finite() && (value as f32).is_infinite()
+    };
+    match dtype {
+        Dtype::F64 => bytes.as_chunks::<8>().0.iter().filter(|bytes| beyond(bytes)).count() as u64,
+        _ => 0,
+    }
+}
+
 // ---- stored to f32 ----
 
 #[inline(always)]

@@ -243,3 +243,14 @@ fn wide_floats_and_integers() {
     assert_eq!(count_non_finite(Dtype::F32, &f32::NAN.to_le_bytes()), (1, 0));
     assert_eq!(count_non_finite(Dtype::I32, &[0xff; 4]), (0, 0));
 }
+
+#[test]
+fn values_beyond_f32_are_told_from_infinities() {
+    let values = [1e39, -1e300, f64::INFINITY, f64::NAN, f64::from(f32::MAX), 1.0];
+    let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
+    assert_eq!(count_beyond_f32(Dtype::F64, &bytes), 2);
+    assert_eq!(count_non_finite(Dtype::F64, &bytes), (1, 1));
+    assert_eq!(count_beyond_f32(Dtype::BF16, &bytes), 0);
+    let mut out = [0.0; 6];
+    assert!(!to_f32(Dtype::F64, &bytes, &mut out));
+}

@@ -9,6 +9,9 @@ use rustix::io::Errno;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum WriteError {
+    /// Stopped while an earlier run's work was looked through; it is kept.
+    #[error("stopped; what is finished is kept")]
+    Cancelled,
     /// The target holds something and replacing it was not asked for.
     #[error("`{}` exists: choose another place, or replace it as a whole with `--overwrite`", path.display())]
     Exists {

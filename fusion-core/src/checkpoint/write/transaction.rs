@@ -5,6 +5,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::error::Place as _;
@@ -28,6 +29,8 @@ pub struct Begin<'a> {
     pub overwrite: bool,
     /// Files beside the weights, written first.
     pub sidecars: &'a [Sidecar],
+    /// Set to give up while an earlier run's tensors are hashed again; they stay for the next run.
+    pub cancel: &'a AtomicBool,
 }
 
 /// What an earlier run has left to go on with.
@@ -281,7 +284,7 @@ fn prepare(b: &Begin<'_>, goal: &Goal, keep: &mut bool) -> Result<Ready, WriteEr
             .map_err(|error| WriteError::io("write", &path, sidecar.bytes.len() as u64, error))?;
     }
     let (files, sized) = open_shards(b.layout, &fresh)?;
-    let done = confirm(b.layout, &files, &sized, &claimed, &fresh)?;
+    let done = confirm(b, &files, &sized, &claimed, &fresh)?;
     if !quiet && !claimed.is_empty() {
         let total = b.layout.tensors.len();
         let lost = claimed.len() - done.len();
@@ -364,14 +367,18 @@ fn open_shards(layout: &Layout, folder: &Path) -> Result<(Vec<File>, Vec<bool>),
 
 /// The tensors among `claimed` whose bytes still have the hash they were written with.
 fn confirm(
-    layout: &Layout,
+    b: &Begin<'_>,
     files: &[File],
     sized: &[bool],
     claimed: &BTreeMap<usize, Hash>,
     folder: &Path,
 ) -> Result<BTreeMap<usize, Hash>, WriteError> {
+    let layout = b.layout;
     let mut done = BTreeMap::new();
     for (&tensor, &hash) in claimed {
+        if b.cancel.load(Ordering::Relaxed) {
+            return Err(WriteError::Cancelled);
+        }
         let Some(place) = layout.places.get(tensor).filter(|place| sized[place.shard]) else { continue };
         let found = hash_file(&files[place.shard], place.offset, place.bytes, layout.tensors[tensor].dtype)
             .place("read", &folder.join(&layout.shards[place.shard].file))?;

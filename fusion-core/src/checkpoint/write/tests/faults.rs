@@ -201,7 +201,8 @@ fn a_full_disk_is_found_before_work_begins() {
     let Some(mount) = Mount::new("size=1m") else { return };
     let target = Target::Folder(mount.path().join("a/merged"));
     let layout = big(4_000_000);
-    let begin = Begin { target: &target, layout: &layout, key: "k", overwrite: false, sidecars: &[] };
+    let begin =
+        Begin { target: &target, layout: &layout, key: "k", overwrite: false, sidecars: &[], cancel: &NEVER };
     let error = Transaction::begin(begin).unwrap_err();
     assert!(
         matches!(error, WriteError::DiskFull { needed, free, .. } if needed > 4_000_000 && free > 1_000_000),
@@ -215,7 +216,8 @@ fn a_disk_that_fills_up_later_leaves_nothing_behind() {
     let Some(mount) = Mount::new("size=1m") else { return };
     let target = target(mount.path());
     let layout = big(600_000);
-    let begin = Begin { target: &target, layout: &layout, key: "k", overwrite: false, sidecars: &[] };
+    let begin =
+        Begin { target: &target, layout: &layout, key: "k", overwrite: false, sidecars: &[], cancel: &NEVER };
     let (transaction, _) = Transaction::begin(begin).unwrap();
     let data = vec![7; 600_000];
     transaction.write_at(0, 0, &data).unwrap();

@@ -9,6 +9,7 @@ mod whole;
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
+use std::sync::atomic::AtomicBool;
 
 use serde_json::{Value, json};
 
@@ -23,6 +24,9 @@ struct Sample {
     sidecars: Vec<Sidecar>,
     key: String,
 }
+
+/// Nobody asks to stop.
+static NEVER: AtomicBool = AtomicBool::new(false);
 
 const SLOT: &str = "fusion.input.chat";
 
@@ -58,7 +62,14 @@ impl Sample {
 
     fn begin(&self, target: &Target, overwrite: bool) -> Result<(Transaction, Resumed), WriteError> {
         let sidecars: &[Sidecar] = if matches!(target, Target::File(_)) { &[] } else { &self.sidecars };
-        Transaction::begin(Begin { target, layout: &self.layout, key: &self.key, overwrite, sidecars })
+        Transaction::begin(Begin {
+            target,
+            layout: &self.layout,
+            key: &self.key,
+            overwrite,
+            sidecars,
+            cancel: &NEVER,
+        })
     }
 
     fn write(&self, transaction: &Transaction, tensor: usize) {

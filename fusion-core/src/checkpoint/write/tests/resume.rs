@@ -41,6 +41,26 @@ fn a_dropped_run_goes_on_and_ends_with_the_same_bytes() {
 }
 
 #[test]
+fn a_resume_can_be_stopped_and_keeps_everything() {
+    let (_root, target, sample, expected) = setup();
+    interrupted(&sample, &target);
+    let cancel = AtomicBool::new(true);
+    let begin = Begin {
+        target: &target,
+        layout: &sample.layout,
+        key: &sample.key,
+        overwrite: false,
+        sidecars: &sample.sidecars,
+        cancel: &cancel,
+    };
+    assert!(matches!(Transaction::begin(begin), Err(WriteError::Cancelled)));
+    let (transaction, resumed) = sample.begin(&target, false).unwrap();
+    assert_eq!(resumed.done.len(), 3);
+    sample.write(&transaction, 3);
+    assert!(listing(&transaction.commit(&slots(), &record()).unwrap().path) == expected);
+}
+
+#[test]
 fn a_torn_journal_line_costs_its_tensor_only() {
     let (_root, target, sample, expected) = setup();
     let journal = interrupted(&sample, &target).join("journal.jsonl");

@@ -74,6 +74,7 @@ fn one_file_is_one_shard_with_nothing_beside_it() {
         key: "",
         overwrite: true,
         sidecars: &sample.sidecars,
+        cancel: &NEVER,
     };
     assert!(matches!(Transaction::begin(begin), Err(WriteError::SingleFile { .. })));
     let odd = Target::File(root.path().join("merged.bin"));
@@ -194,8 +195,14 @@ fn misuse_is_an_error_with_a_name() {
         ["", "..", "a/b", "fusion.json", "model.safetensors.index.json", "model-00001-of-00002.safetensors"]
     {
         let sidecars = [Sidecar { name: name.to_owned(), bytes: vec![] }];
-        let begin =
-            Begin { target: &target, layout: &sample.layout, key: "", overwrite: false, sidecars: &sidecars };
+        let begin = Begin {
+            target: &target,
+            layout: &sample.layout,
+            key: "",
+            overwrite: false,
+            sidecars: &sidecars,
+            cancel: &NEVER,
+        };
         assert!(matches!(Transaction::begin(begin), Err(WriteError::Sidecar { .. })), "{name}");
     }
 }
