@@ -34,9 +34,12 @@ fn methods(c: &mut Criterion) {
     let settings = |pairs: Value| pairs.as_object().cloned().unwrap_or_default();
     let cases = [
         ("linear", 3, Map::new(), settings(json!({"weight": 0.3}))),
+        ("mean", 3, Map::new(), Map::new()),
         ("slerp", 2, settings(json!({"t": 0.3})), Map::new()),
         ("task_arithmetic", 4, Map::new(), settings(json!({"weight": 0.3}))),
         ("ties", 4, Map::new(), settings(json!({"weight": 0.3, "density": 0.5}))),
+        ("dare", 4, Map::new(), settings(json!({"weight": 0.3, "density": 0.5}))),
+        ("model_stock", 4, Map::new(), Map::new()),
     ];
     for (id, count, params, input) in cases {
         let Some(method) = registry.get(id).and_then(|entry| entry.method.as_ref()) else { continue };
@@ -44,7 +47,7 @@ fn methods(c: &mut Criterion) {
         group.sample_size(20);
         for dtype in [Dtype::F32, Dtype::BF16, Dtype::F16] {
             let inputs: Vec<Vec<u8>> = (0..count as u64).map(|i| data(dtype, i)).collect();
-            let with_base = matches!(id, "ties" | "task_arithmetic");
+            let with_base = matches!(id, "ties" | "task_arithmetic" | "dare" | "model_stock");
             let raw = RawGroup {
                 seed: 1,
                 tensors: vec![RawTensor {
