@@ -66,8 +66,14 @@ fn libraries_print_nothing_and_read_no_environment() {
 }
 
 #[test]
-fn unsafe_stands_only_where_memory_is_mapped_or_prefetched() {
-    let allowed = ["checkpoint/map.rs", "tensor/prefetch.rs"];
+fn unsafe_stands_only_in_maps_prefetches_and_the_plugin_border() {
+    let allowed = [
+        "checkpoint/map.rs",
+        "tensor/prefetch.rs",
+        "fusion-core/src/host/",
+        "sdk/src/export/",
+        "plugins/abi/src/",
+    ];
     for folder in ["fusion-core/src", "fusion-dsl/src", "plugins", "src"] {
         let found: Vec<String> = offences(folder, &["unsafe {", "unsafe fn", "unsafe impl"])
             .into_iter()

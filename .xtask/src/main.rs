@@ -7,7 +7,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 use std::{env, fs, io};
 
-use fusion::docs::{FOLDERS, pages};
+mod header;
+
+use fusion::docs::{self, FOLDERS, Page};
 
 const USAGE: &str = "usage: cargo xtask gen [--check] | cargo xtask test [ARGUMENTS FOR nextest]";
 
@@ -39,9 +41,16 @@ fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
 }
 
+/// Everything that is generated: the command's pages, and the C header of the plugin contract.
+fn pages(root: &Path) -> Result<Vec<Page>, String> {
+    let mut pages = docs::pages();
+    pages.push(Page { path: header::PATH.to_owned(), text: header::text(root)? });
+    Ok(pages)
+}
+
 /// Files in the generated folders that nothing generates any more.
 fn stale(root: &Path) -> Result<Vec<PathBuf>, String> {
-    let known: BTreeSet<String> = pages().into_iter().map(|page| page.path).collect();
+    let known: BTreeSet<String> = docs::pages().into_iter().map(|page| page.path).collect();
     let mut stale = Vec::new();
     for folder in FOLDERS {
         let entries = match fs::read_dir(root.join(folder)) {
@@ -64,7 +73,7 @@ fn write(root: &Path) -> Result<(), String> {
         println!("removed {}", path.display());
     }
     let mut changed = 0;
-    for page in pages() {
+    for page in pages(root)? {
         let path = root.join(&page.path);
         if fs::read_to_string(&path).is_ok_and(|old| old == page.text) {
             continue;
@@ -83,7 +92,7 @@ fn write(root: &Path) -> Result<(), String> {
 fn check(root: &Path) -> Result<(), String> {
     let mut wrong: Vec<String> =
         stale(root)?.into_iter().map(|path| format!("{} is stale", path.display())).collect();
-    for page in pages() {
+    for page in pages(root)? {
         if fs::read_to_string(root.join(&page.path)).ok().as_deref() != Some(page.text.as_str()) {
             wrong.push(format!("{} is out of date", page.path));
         }

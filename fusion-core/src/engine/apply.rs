@@ -202,6 +202,9 @@ fn one_chunk<'a>(
             slot.get_or_init(|| hash);
         }
     }
+    if let Make::Compute { program, .. } = &task.make {
+        context.sound(program)?;
+    }
     context.count(read, 0);
     let data = match &task.make {
         Make::Copy { bytes: from, .. } => {

@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use super::error::{NonFinite, RunError};
 use super::events::{Event, Listener};
-use super::program::{Arena, Watch};
+use super::program::{Arena, TileProgram, Watch};
 use crate::plan::ir::{Origin, Program, TensorId};
 use crate::tensor::{Dtype, count_beyond_f32, count_non_finite};
 
@@ -58,6 +58,14 @@ impl<'a> Context<'a> {
 
     pub(super) fn check(&self) -> Result<(), RunError> {
         if self.cancel.load(Ordering::Relaxed) { Err(RunError::Cancelled) } else { Ok(()) }
+    }
+
+    /// An error if a kernel of the program is in trouble.
+    pub(super) fn sound(&self, program: &TileProgram<'_>) -> Result<(), RunError> {
+        match program.trouble() {
+            None => Ok(()),
+            Some((stage, error)) => Err(RunError::method(&self.program.stages[stage], error)),
+        }
     }
 
     pub(super) fn emit(&self, event: &Event) {

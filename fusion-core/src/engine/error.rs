@@ -2,8 +2,11 @@
 
 use std::fmt;
 
+use fusion_sdk::MethodError;
+
 use crate::checkpoint::CheckpointError;
 use crate::checkpoint::write::WriteError;
+use crate::plan::ir::StageProgram;
 
 /// NaN and infinity found in one tensor.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -120,6 +123,11 @@ impl From<WriteError> for RunError {
 }
 
 impl RunError {
+    /// A method's error in a stage.
+    pub(super) fn method(stage: &StageProgram, error: MethodError) -> Self {
+        RunError::Method { stage: stage.name.clone(), method: stage.method.clone(), message: error.message }
+    }
+
     /// How to fix it, where known.
     pub fn help(&self) -> Option<String> {
         match self {

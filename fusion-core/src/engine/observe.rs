@@ -113,6 +113,9 @@ pub(super) fn observe_stage<'a>(
                     spare.entry(item.group).or_default().push(partial);
                 }
             }
+            for (program, _) in programs.values() {
+                context.sound(program)?;
+            }
             // Blank partials of groups that are through are of no more use.
             let current = items.get(end).map(|item| item.group);
             spare.retain(|group, _| Some(*group) == current);
@@ -122,13 +125,7 @@ pub(super) fn observe_stage<'a>(
         // Groups are apart, and a selection's last step costs milliseconds.
         pool.install(|| {
             kernels.par_iter_mut().filter(|(group, _)| due.binary_search(group).is_ok()).try_for_each(
-                |(_, kernel)| {
-                    kernel.finish_pass().map_err(|error| RunError::Method {
-                        stage: stage.name.clone(),
-                        method: stage.method.clone(),
-                        message: error.message,
-                    })
-                },
+                |(_, kernel)| kernel.finish_pass().map_err(|error| RunError::method(stage, error)),
             )
         })?;
     }

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-use fusion_sdk::{Kernel, TILE, Tile};
+use fusion_sdk::{Kernel, MethodError, TILE, Tile};
 
 use super::lora;
 use crate::checkpoint::LowRank;
@@ -108,6 +108,14 @@ impl<'a> TileProgram<'a> {
     /// Whether one of its steps is this kernel stage's, for placement on a device.
     pub(super) fn computes(&self, stage: usize) -> bool {
         self.steps.iter().any(|step| matches!(step.action, Action::Compute { stage: s, .. } if s == stage))
+    }
+
+    /// The first of its kernels that is in trouble, with its stage.
+    pub(super) fn trouble(&self) -> Option<(usize, MethodError)> {
+        self.steps.iter().find_map(|step| match step.action {
+            Action::Compute { kernel, stage, .. } => kernel.trouble().map(|error| (stage, error)),
+            _ => None,
+        })
     }
 
     /// Bytes that a stretch of `len` elements reads.

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::AtomicUsize;
 
-use fusion_sdk::Kernel;
+use fusion_sdk::{ErrorKind, Kernel, MethodError};
 
 use super::apply::{HashDuty, Make, Task, apply};
 use super::context::Context;
@@ -76,16 +76,13 @@ pub(super) fn prepare(
     group: usize,
 ) -> Result<Box<dyn Kernel>, RunError> {
     let stage_program = &program.stages[stage];
-    let failed = |message: String| RunError::Method {
-        stage: stage_program.name.clone(),
-        method: stage_program.method.clone(),
-        message,
-    };
     let method = registry
         .get(&stage_program.method)
         .and_then(|entry| entry.method.as_ref())
-        .ok_or_else(|| failed("the method is not registered".to_owned()))?;
-    method.prepare(&stage_program.raw_group(group)).map_err(|error| failed(error.message))
+        .ok_or_else(|| MethodError::new(ErrorKind::Failed, "the method is not registered"));
+    method
+        .and_then(|method| method.prepare(&stage_program.raw_group(group)))
+        .map_err(|error| RunError::method(stage_program, error))
 }
 
 /// What tile programs look things up in.

@@ -48,7 +48,11 @@ impl Registry {
 
     /// Adds an element-wise method that runs on the CPU's fused kernels only.
     pub fn add<K: Elementwise>(&mut self) {
-        let method = erase::<K>();
+        self.add_method(erase::<K>());
+    }
+
+    /// Adds an element-wise method without its type, such as one of a plugin.
+    pub fn add_method(&mut self, method: Box<dyn Method>) {
         let descriptor = describe::descriptor(&method.describe());
         self.insert(Entry {
             descriptor,

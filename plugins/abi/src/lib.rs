@@ -66,7 +66,8 @@ pub const fn covers(size: u64, end: usize) -> bool {
 macro_rules! field {
     ($pointer:expr, $type:ident, $field:ident) => {{
         let pointer: *const $crate::$type = $pointer;
-        let end = ::core::mem::offset_of!($type, $field) + $crate::size_of_field(|s: &$crate::$type| &s.$field);
+        let end =
+            ::core::mem::offset_of!($type, $field) + $crate::size_of_field(|s: &$crate::$type| &s.$field);
         if $crate::covers((*pointer).struct_size, end) { Some((*pointer).$field) } else { None }
     }};
 }
@@ -77,7 +78,83 @@ pub const fn size_of_field<S, F>(_: fn(&S) -> &F) -> usize {
     size_of::<F>()
 }
 
-// SAFETY (of all below): the structs are plain data; who may use what they point to from which thread is said at each field, and is
-// for the two sides to keep.
-unsafe impl Sync for fusion_str {}
-unsafe impl Send for fusion_str {}
+#[cfg(test)]
+mod tests {
+    extern crate std;
+
+    use core::mem::{align_of, offset_of};
+    use std::{format, string::String};
+
+    use super::*;
+
+    macro_rules! layout {
+        ($($type:ident { $($field:ident),* $(,)? })*) => {{
+            let mut out = String::new();
+            $(
+                out += &format!("{} size {} align {}\n", stringify!($type), size_of::<$type>(), align_of::<$type>());
+                let mut end = 0;
+                $(
+                    let at = offset_of!($type, $field);
+                    assert_eq!(at, end, "padding before {}.{}", stringify!($type), stringify!($field));
+                    end = at + size_of_field(|s: &$type| &s.$field);
+                    out += &format!("  {} {}\n", at, stringify!($field));
+                )*
+                assert_eq!(end, size_of::<$type>(), "a field of {} is not listed, or padding ends it", stringify!($type));
+            )*
+            out
+        }};
+    }
+
+    /// The layout of every struct on 64-bit targets: it may grow at the end, and nothing else.
+    #[test]
+    fn sizes_and_offsets_stay() {
+        let layout = layout! {
+            fusion_str { ptr, len }
+            fusion_device { kind, id }
+            fusion_dtype { code, bits, lanes }
+            fusion_dltensor { data, device, ndim, dtype, shape, strides, byte_offset }
+            fusion_tensor { struct_size, dl, name, key, first, total, member }
+            fusion_host { struct_size, abi_major, abi_minor, ctx, log, report, progress, cancelled, service }
+            fusion_port { struct_size, name, doc, space, flags, min, max }
+            fusion_input { struct_size, port, params }
+            fusion_member {
+                struct_size, name, key, shape, ndim, layer, layers, params, inputs, n_inputs, settings, n_settings,
+            }
+            fusion_group { struct_size, members, n_members, seed }
+            fusion_plan { struct_size, action, compute, chunk_multiple, scratch_bytes }
+            fusion_call {
+                struct_size, host, inputs, n_inputs, outputs, n_outputs, settings, n_settings, scratch, n_scratch,
+            }
+            fusion_method {
+                struct_size, id, title, formula, citation, params_schema, version, category, kernel, observe_passes,
+                threading, reserved, needs, traits, ports, n_ports, numbers, n_numbers, scope, create, destroy, plan,
+                observing, wants, state_new, observe, absorb, pass_end, state_free, state_bytes, apply, run,
+            }
+            fusion_plugin {
+                struct_size, built_major, built_minor, needs_minor, flags, id, version, license, build_info, methods,
+                n_methods, services, n_services,
+            }
+            fusion_rng_v1 { struct_size, ctx, uniform_f32, normal_f32 }
+            fusion_threads_v1 { struct_size, ctx, for_each }
+            fusion_assign_v1 { struct_size, ctx, solve }
+            fusion_model_v1 { struct_size, ctx, count, info, read, release, write }
+        };
+        insta::assert_snapshot!(layout);
+    }
+
+    #[test]
+    fn a_field_is_read_only_where_the_size_covers_it() {
+        let plan = fusion_plan {
+            struct_size: offset_of!(fusion_plan, chunk_multiple) as u64,
+            action: 1,
+            compute: 0,
+            chunk_multiple: 7,
+            scratch_bytes: 8,
+        };
+        // SAFETY: `plan` is a whole struct, whatever size it states.
+        unsafe {
+            assert_eq!(field!(&plan, fusion_plan, compute), Some(0));
+            assert_eq!(field!(&plan, fusion_plan, chunk_multiple), None);
+        }
+    }
+}

@@ -279,8 +279,7 @@ pub struct fusion_method {
     /// *Optional.* Bytes of the instance's statistics and of one block's state, for the memory budget. Any thread.
     pub state_bytes: Option<unsafe extern "C" fn(instance: *mut c_void, bytes: *mut u64)>,
     /// Kernels 1 to 3: computes the outputs. Must be a pure function of the instance and the call. Threads as `threading` says.
-    pub apply:
-        Option<unsafe extern "C" fn(instance: *mut c_void, call: *const fusion_call) -> fusion_status>,
+    pub apply: Option<unsafe extern "C" fn(instance: *mut c_void, call: *const fusion_call) -> fusion_status>,
     /// Kernel 4: does everything, through services. One call per instance.
     pub run: Option<unsafe extern "C" fn(instance: *mut c_void, call: *const fusion_call) -> fusion_status>,
 }

@@ -45,6 +45,11 @@ pub trait Kernel: Send + Sync {
     fn observing(&self) -> bool;
     /// Whether the current pass wants to see this tile of this tensor; what it does not want is not read.
     fn wants(&self, tensor: usize, tile: usize) -> bool;
+    /// What went wrong in a function that returns no error: only kernels behind the C contract have such trouble. Asked after each
+    /// chunk and block.
+    fn trouble(&self) -> Option<MethodError> {
+        None
+    }
     /// A fresh partial state for one block.
     fn partial(&self) -> Box<dyn Any + Send>;
     /// Adds a tile to a partial state.

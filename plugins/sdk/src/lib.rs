@@ -9,17 +9,20 @@
 //! A kernel sees the same [`TILE`]s in the same blocks of [`BLOCK`] elements whatever the chunk size and the thread count;
 //! partial statistics are absorbed in block order. A kernel whose functions are pure therefore gives the same bytes on
 //! every run. Random numbers come from [`rng`], a pure function of (seed, tensor name, stream, element).
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 
 mod about;
 mod elementwise;
 mod error;
+pub mod export;
 mod kernel;
 pub mod rng;
 pub mod select;
 pub mod stats;
 mod task;
 pub mod testing;
+
+pub use fusion_abi as abi;
 
 pub use about::{About, Category, Class, Described, Port, Role, Space};
 pub use elementwise::{Elementwise, Method, erase};

@@ -18,6 +18,12 @@ impl Key {
         Key(mix(hash) | 1) // Squares wants an odd key with irregular digits
     }
 
+    /// The key as a number, for services that pass it on.
+    #[must_use]
+    pub const fn value(self) -> u64 {
+        self.0
+    }
+
     /// 32 random bits for an element.
     #[inline(always)]
     pub fn bits(self, index: u64) -> u32 {

@@ -101,6 +101,9 @@ fn pass(
         }
         results.push(out);
     }
+    if let Some(error) = kernel.trouble() {
+        return Err(error);
+    }
     Ok(results)
 }
 

@@ -19,7 +19,8 @@ pub fn tidy(target: &Target, key: &str) -> Result<bool, WriteError> {
         return Ok(false);
     }
     let found = journal::read(&goal.part.join(JOURNAL))?;
-    if !found.is_some_and(|found| found.head.is_some_and(|head| head.key == key)) {
+    let head = found.and_then(|found| found.head);
+    if head.is_none_or(|head| head.key != key) {
         return Ok(false);
     }
     let _lock = Lock::acquire(&goal.part, &goal.path)?;

@@ -1,0 +1,111 @@
+//! The host's side of the table that plugins call back: log, report, progress, cancelled, services.
+
+use std::ffi::c_void;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use fusion_abi::{FUSION_ABI_MAJOR, FUSION_ABI_MINOR, fusion_host, fusion_status, fusion_str};
+
+/// What a plugin has reported.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Report {
+    pub(super) message: String,
+    /// JSON pointer of the setting to blame; may be empty.
+    pub(super) pointer: String,
+}
+
+/// The longest text that is taken over.
+const LONGEST: u64 = 64 << 10;
+
+/// A host table with a memory for reports. Its address must not change: it stands in a `Box`.
+pub(super) struct Host {
+    table: fusion_host,
+    reports: Mutex<Vec<Report>>,
+}
+
+// SAFETY: the table is never written after it was made, and its `ctx` points to this very struct, whose only other field is a mutex.
+unsafe impl Send for Host {}
+// SAFETY: as above.
+unsafe impl Sync for Host {}
+
+impl Host {
+    pub(super) fn new() -> Box<Self> {
+        let mut host = Box::new(Host {
+            table: fusion_host {
+                struct_size: size_of::<fusion_host>() as u64,
+                abi_major: FUSION_ABI_MAJOR,
+                abi_minor: FUSION_ABI_MINOR,
+                ctx: std::ptr::null_mut(),
+                log: Some(log),
+                report: Some(report),
+                progress: Some(progress),
+                cancelled: Some(cancelled),
+                service: Some(service),
+            },
+            reports: Mutex::default(),
+        });
+        host.table.ctx = (&raw mut *host).cast();
+        host
+    }
+
+    pub(super) fn table(&self) -> *const fusion_host {
+        &raw const self.table
+    }
+
+    /// The last report, and none left.
+    pub(super) fn take(&self) -> Option<Report> {
+        std::mem::take(&mut *self.reports()).pop()
+    }
+
+    fn reports(&self) -> MutexGuard<'_, Vec<Report>> {
+        self.reports.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Copies a text of a plugin's. Broken UTF-8 is mended, monsters are cut.
+///
+/// # Safety
+/// `text` is valid for the call.
+pub(super) unsafe fn owned(text: fusion_str) -> String {
+    if text.ptr.is_null() || text.len == 0 {
+        return String::new();
+    }
+    // SAFETY: as promised.
+    let bytes = unsafe { std::slice::from_raw_parts(text.ptr.cast::<u8>(), text.len.min(LONGEST) as usize) };
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+unsafe extern "C" fn log(_: *mut c_void, level: u32, message: fusion_str) {
+    // SAFETY: the plugin's text, valid for the call.
+    let message = unsafe { owned(message) };
+    match level {
+        0 => tracing::error!(target: "plugin", "{message}"),
+        1 => tracing::warn!(target: "plugin", "{message}"),
+        2 => tracing::info!(target: "plugin", "{message}"),
+        _ => tracing::debug!(target: "plugin", "{message}"),
+    }
+}
+
+unsafe extern "C" fn report(ctx: *mut c_void, _: fusion_status, message: fusion_str, pointer: fusion_str) {
+    // SAFETY: `ctx` is the `Host` that made the table, and lives longer than every call; the texts are valid for this one.
+    let (host, message, pointer) = unsafe { (&*ctx.cast::<Host>(), owned(message), owned(pointer)) };
+    host.reports().push(Report { message, pointer });
+}
+
+unsafe extern "C" fn progress(_: *mut c_void, done: u64, total: u64, note: fusion_str) {
+    // SAFETY: the plugin's text, valid for the call.
+    let note = unsafe { owned(note) };
+    tracing::debug!(target: "plugin", done, total, "{note}");
+}
+
+/// Element-wise calls last microseconds: the engine stops between them.
+unsafe extern "C" fn cancelled(_: *mut c_void) -> u32 {
+    0
+}
+
+/// No service is offered yet.
+unsafe extern "C" fn service(_: *mut c_void, _: fusion_str) -> *const c_void {
+    std::ptr::null()
+}
+
+/// Ids of the services that [`service`] gives.
+pub(super) const SERVICES: &[&str] = &[];

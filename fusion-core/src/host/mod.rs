@@ -1,0 +1,90 @@
+//! Dynamic plugins: loads libraries of the C contract (`plugins/abi`) and makes their methods methods like any other.
+//!
+//! A library is loaded once, bound at once, and never unloaded. Every refusal has an error of its own that names the file and the fix.
+#![allow(unsafe_code)]
+
+mod callbacks;
+mod describe;
+mod kernel;
+mod load;
+
+pub use load::{Plugin, load};
+
+/// Why a plugin cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum HostError {
+    /// The system's loader refused the file.
+    #[error("`{path}` cannot be loaded: {reason}")]
+    Open {
+        /// The library.
+        path: String,
+        /// The loader's words.
+        reason: String,
+    },
+    /// It has no entry of any version.
+    #[error("`{path}` is no fusion plugin: it has no `fusion_plugin_entry_v1`")]
+    NoEntry {
+        /// The library.
+        path: String,
+    },
+    /// It has an entry of another major version.
+    #[error("`{path}` was built for version {found} of the plugin contract, this fusion speaks version 1")]
+    OtherMajor {
+        /// The library.
+        path: String,
+        /// Its version.
+        found: u32,
+    },
+    /// The entry gave nothing.
+    #[error("`{path}` refused to start: {reason}")]
+    Refused {
+        /// The library.
+        path: String,
+        /// What it reported.
+        reason: String,
+    },
+    /// It needs a newer host.
+    #[error("`{path}` needs version 1.{needs} of the plugin contract, this fusion has 1.{have}")]
+    TooNew {
+        /// The library.
+        path: String,
+        /// The minor version that it needs.
+        needs: u32,
+        /// The host's.
+        have: u32,
+    },
+    /// It needs a service that is not offered.
+    #[error("`{path}` needs the service `{service}`, which this fusion does not offer")]
+    NoService {
+        /// The library.
+        path: String,
+        /// The service.
+        service: String,
+    },
+    /// A descriptor breaks the contract.
+    #[error("`{path}` describes itself wrongly: {reason}")]
+    Descriptor {
+        /// The library.
+        path: String,
+        /// What is wrong.
+        reason: String,
+    },
+}
+
+impl HostError {
+    /// How to fix it.
+    #[must_use]
+    pub fn help(&self) -> &'static str {
+        match self {
+            HostError::Open { .. } => "is it built for this system, with all its own libraries at hand?",
+            HostError::NoEntry { .. } => {
+                "a Rust plugin gets it from `fusion_sdk::export_plugin!`, a C plugin exports it itself"
+            }
+            HostError::OtherMajor { .. } => "rebuild it with the kit of this fusion's version",
+            HostError::Refused { .. } => "ask its author",
+            HostError::TooNew { .. } => "update fusion",
+            HostError::NoService { .. } => "update fusion, or use an older version of the plugin",
+            HostError::Descriptor { .. } => "this is a mistake of the plugin: tell its author",
+        }
+    }
+}

@@ -1,0 +1,8 @@
+//! The average family as a dynamic plugin, so that tests can compare it with the built-in one, byte by byte.
+
+use fusion_average::{Dare, Linear, Mean, ModelStock, Slerp, TaskArithmetic, Ties};
+
+fusion_sdk::export_plugin! {
+    id = "org.fusion.average",
+    methods = [Mean, Linear, Slerp, TaskArithmetic, Ties, Dare, ModelStock],
+}
