@@ -95,7 +95,9 @@ pub fn run(
     let mut outputs = Vec::new();
     for output in &plan.outputs {
         if output.state == State::Cached {
-            tidy(&output.target, &output.key)?;
+            if let Err(error) = tidy(&output.target, &output.key) {
+                context.emit(&Event::Warning { message: format!("the result is complete, but {error}") });
+            }
             context.emit(&Event::Cached { path: output.path.clone() });
             outputs.push(OutputRun {
                 path: output.path.clone(),
@@ -174,7 +176,8 @@ fn one_output(
         Ok(hashes) => hashes,
         Err(error) => {
             if !error.keeps_progress() {
-                transaction.discard()?;
+                // The error that stopped the run is the one to tell.
+                let _ = transaction.discard();
             }
             return Err(error);
         }

@@ -58,7 +58,7 @@ pub(super) fn observe_stage<'a>(
                 }
             }
         }
-        let most = (PARTIALS / partial_bytes).clamp(threads, BATCH);
+        let most = (PARTIALS / partial_bytes).min(BATCH).max(threads);
         let mut spare: BTreeMap<usize, Vec<Box<dyn Any + Send>>> = BTreeMap::new();
         let mut at = 0;
         while at < items.len() {
@@ -115,6 +115,9 @@ pub(super) fn observe_stage<'a>(
             }
             for (program, _) in programs.values() {
                 context.sound(program)?;
+            }
+            if let Some(error) = due.iter().find_map(|group| kernels[group].trouble()) {
+                return Err(RunError::method(stage, error));
             }
             // Blank partials of groups that are through are of no more use.
             let current = items.get(end).map(|item| item.group);

@@ -8,18 +8,21 @@ use fusion_abi::{FUSION_ABI_MAJOR, FUSION_ABI_MINOR, fusion_host, fusion_status,
 /// What a plugin has reported.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Report {
+    /// The status that it explains.
+    pub(super) code: fusion_status,
     pub(super) message: String,
     /// JSON pointer of the setting to blame; may be empty.
     pub(super) pointer: String,
 }
 
 /// The longest text that is taken over.
-const LONGEST: u64 = 64 << 10;
+pub(super) const LONGEST: u64 = 64 << 10;
 
 /// A host table with a memory for reports. Its address must not change: it stands in a `Box`.
 pub(super) struct Host {
     table: fusion_host,
-    reports: Mutex<Vec<Report>>,
+    /// The last one: a plugin that reports at every call must not fill the memory.
+    report: Mutex<Option<Report>>,
 }
 
 // SAFETY: the table is never written after it was made, and its `ctx` points to this very struct, whose only other field is a mutex.
@@ -41,7 +44,7 @@ impl Host {
                 cancelled: Some(cancelled),
                 service: Some(service),
             },
-            reports: Mutex::default(),
+            report: Mutex::default(),
         });
         host.table.ctx = (&raw mut *host).cast();
         host
@@ -53,11 +56,11 @@ impl Host {
 
     /// The last report, and none left.
     pub(super) fn take(&self) -> Option<Report> {
-        std::mem::take(&mut *self.reports()).pop()
+        self.report().take()
     }
 
-    fn reports(&self) -> MutexGuard<'_, Vec<Report>> {
-        self.reports.lock().unwrap_or_else(PoisonError::into_inner)
+    fn report(&self) -> MutexGuard<'_, Option<Report>> {
+        self.report.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -85,10 +88,10 @@ unsafe extern "C" fn log(_: *mut c_void, level: u32, message: fusion_str) {
     }
 }
 
-unsafe extern "C" fn report(ctx: *mut c_void, _: fusion_status, message: fusion_str, pointer: fusion_str) {
+unsafe extern "C" fn report(ctx: *mut c_void, code: fusion_status, message: fusion_str, pointer: fusion_str) {
     // SAFETY: `ctx` is the `Host` that made the table, and lives longer than every call; the texts are valid for this one.
     let (host, message, pointer) = unsafe { (&*ctx.cast::<Host>(), owned(message), owned(pointer)) };
-    host.reports().push(Report { message, pointer });
+    *host.report() = Some(Report { code, message, pointer });
 }
 
 unsafe extern "C" fn progress(_: *mut c_void, done: u64, total: u64, note: fusion_str) {

@@ -72,11 +72,20 @@ pub(super) unsafe fn described(method: &fusion_method) -> Result<Described, Stri
     if method.threading > FUSION_THREADING_PROCESS {
         return fail(format!("there is no threading class {}", method.threading));
     }
+    if schema.len() as u64 >= super::callbacks::LONGEST {
+        return fail("its parameter schema is longer than 64 KiB".to_owned());
+    }
     let params: serde_json::Value = match serde_json::from_str(&schema) {
         Ok(params @ serde_json::Value::Object(_)) => params,
         Ok(_) => return fail("its parameter schema is no object".to_owned()),
         Err(error) => return fail(format!("its parameter schema is not JSON: {error}")),
     };
+    if method.plan.is_some() {
+        return fail("it has a `plan`, which this version of fusion does not ask yet".to_owned());
+    }
+    if method.n_numbers > MANY || (method.n_numbers > 0 && method.numbers.is_null()) {
+        return fail(format!("its list of {} numbers is broken", method.n_numbers));
+    }
     let needed = [
         ("create", method.create.is_some()),
         ("destroy", method.destroy.is_some()),
@@ -128,6 +137,9 @@ pub(super) unsafe fn described(method: &fusion_method) -> Result<Described, Stri
 /// # Safety
 /// As [`described`].
 unsafe fn one_port(port: &fusion_port) -> Result<Port, String> {
+    if port.struct_size != size_of::<fusion_port>() as u64 {
+        return Err(format!("a port's struct_size is {}", port.struct_size));
+    }
     // SAFETY: as promised.
     let (role, doc) = unsafe { (kept(port.name), kept(port.doc)) };
     if !is_word(role) {

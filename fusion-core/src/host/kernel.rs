@@ -6,8 +6,9 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use fusion_abi::{
     FUSION_F32, FUSION_INVALID, FUSION_OK, FUSION_PANICKED, FUSION_THREADING_INSTANCE,
-    FUSION_THREADING_PARALLEL, FUSION_UNSUPPORTED, fusion_call, fusion_device, fusion_dltensor, fusion_group,
-    fusion_input, fusion_member, fusion_method, fusion_status, fusion_str, fusion_tensor,
+    FUSION_THREADING_PARALLEL, FUSION_THREADING_PROCESS, FUSION_UNSUPPORTED, fusion_call, fusion_device,
+    fusion_dltensor, fusion_group, fusion_input, fusion_member, fusion_method, fusion_status, fusion_str,
+    fusion_tensor,
 };
 use fusion_sdk::{Described, ErrorKind, Kernel, Method, MethodError, RawGroup, RawInput, Scope, Tile, rng};
 use serde_json::{Map, Value as Json};
@@ -19,6 +20,12 @@ const FEW: usize = 8;
 
 /// For methods that allow one call at a time in the process.
 static PROCESS: Mutex<()> = Mutex::new(());
+
+/// The lock of a method that allows one call at a time in the process.
+fn process(method: &fusion_method) -> Option<MutexGuard<'static, ()>> {
+    (method.threading == FUSION_THREADING_PROCESS)
+        .then(|| PROCESS.lock().unwrap_or_else(PoisonError::into_inner))
+}
 
 /// A method of a loaded plugin.
 pub(super) struct DynamicMethod {
@@ -43,7 +50,8 @@ fn text(text: &str) -> fusion_str {
 
 /// What a failed call says: its report, or the status alone.
 fn failure(status: fusion_status, host: &Host, described: &Described, roles: &[RawInput]) -> MethodError {
-    let report = host.take();
+    // A report of another call, which then went well, explains nothing.
+    let report = host.take().filter(|report| report.code == status);
     let kind = match status {
         FUSION_INVALID => ErrorKind::Invalid,
         FUSION_UNSUPPORTED => ErrorKind::Shape,
@@ -119,6 +127,7 @@ impl Method for DynamicMethod {
             return Err(MethodError::new(ErrorKind::Failed, "the plugin has no `create`"));
         };
         let roles = group.tensors.first().map_or(&[][..], |tensor| &tensor.inputs);
+        let _turn = process(self.method);
         // SAFETY: all pointers live through the call.
         match unsafe { create(host.table(), &raw const given, &raw mut instance) } {
             FUSION_OK => {}
@@ -229,6 +238,7 @@ unsafe impl Sync for Instance {}
 impl Drop for Instance {
     fn drop(&mut self) {
         if let Some(destroy) = self.method.destroy {
+            let _turn = process(self.method);
             // SAFETY: made by `create`, and nobody else has it any more.
             unsafe { destroy(self.instance) };
         }
@@ -288,7 +298,7 @@ impl DynamicKernel {
         match self.shared.method.threading {
             FUSION_THREADING_PARALLEL => None,
             FUSION_THREADING_INSTANCE => Some(self.one.lock().unwrap_or_else(PoisonError::into_inner)),
-            _ => Some(PROCESS.lock().unwrap_or_else(PoisonError::into_inner)),
+            _ => process(self.shared.method),
         }
     }
 
@@ -348,6 +358,7 @@ impl DynamicKernel {
 
 impl Kernel for DynamicKernel {
     fn observing(&self) -> bool {
+        let _turn = self.turn();
         self.sound()
             && match self.shared.method.observing {
                 // SAFETY: a live instance.
@@ -357,6 +368,10 @@ impl Kernel for DynamicKernel {
     }
 
     fn wants(&self, tensor: usize, tile: usize) -> bool {
+        if !self.sound() {
+            return false; // nothing more needs to be read
+        }
+        let _turn = self.turn();
         match self.shared.method.wants {
             // SAFETY: a live instance.
             Some(wants) if self.sound() => unsafe {
@@ -397,6 +412,7 @@ impl Kernel for DynamicKernel {
         if let (Some(absorb), Some(state), true) =
             (self.shared.method.absorb, partial.downcast_mut::<State>(), self.sound())
         {
+            let _turn = process(self.shared.method);
             // SAFETY: as above, and `&mut self` keeps other calls out.
             self.judge(unsafe { absorb(self.shared.instance, self.shared.host.table(), state.state) });
         }
@@ -407,6 +423,7 @@ impl Kernel for DynamicKernel {
         if let Some(end) = self.shared.method.pass_end
             && self.sound()
         {
+            let _turn = process(self.shared.method);
             // SAFETY: a live instance; `&mut self` keeps other calls out.
             self.judge(unsafe { end(self.shared.instance, self.shared.host.table()) });
         }

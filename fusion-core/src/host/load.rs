@@ -16,6 +16,9 @@ use super::kernel::DynamicMethod;
 /// One at a time: not every system's loader is thread-safe.
 static LOADING: Mutex<()> = Mutex::new(());
 
+/// No later version of `fusion_method` is larger.
+const LARGEST: u64 = 64 << 10;
+
 /// Other majors that a library may have been built for, to say so.
 const MAJORS: [(&[u8], u32); 2] = [(b"fusion_plugin_entry_v2\0", 2), (b"fusion_plugin_entry_v3\0", 3)];
 
@@ -104,6 +107,9 @@ unsafe fn negotiate(plugin: *const fusion_plugin, path: &str) -> Result<Plugin, 
     if plugin.n_services > MANY || plugin.n_methods == 0 || plugin.n_methods > MANY {
         return Err(wrong(format!("{} methods, {} services", plugin.n_methods, plugin.n_services)));
     }
+    if plugin.methods.is_null() || (plugin.n_services > 0 && plugin.services.is_null()) {
+        return Err(wrong("its lists of methods and services are broken".to_owned()));
+    }
     for index in 0..plugin.n_services as usize {
         // SAFETY: within the count that the plugin states.
         let service = unsafe { owned(*plugin.services.add(index)) };
@@ -123,6 +129,11 @@ unsafe fn negotiate(plugin: *const fusion_plugin, path: &str) -> Result<Plugin, 
     let mut ids = BTreeSet::new();
     let mut at: *const fusion_method = plugin.methods;
     for _ in 0..plugin.n_methods {
+        // SAFETY: every method has at least the first field.
+        let size = unsafe { (&raw const (*at).struct_size).read_unaligned() };
+        if size < size_of::<fusion_method>() as u64 || size > LARGEST || size % 8 != 0 {
+            return Err(wrong(format!("a method's struct_size is {size}")));
+        }
         // SAFETY: the plugin's methods are as large as the first field of each says.
         let method: &'static fusion_method = unsafe { &*at };
         // SAFETY: a static descriptor.

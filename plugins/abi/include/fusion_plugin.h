@@ -270,7 +270,7 @@ typedef struct fusion_member {
    */
   uint64_t ndim;
   /*
-   Position in the stack of layers; `UINT32_MAX` where the tensor is in none.
+   Position in the stack of layers; `UINT32_MAX` where the tensor is in none or the host does not say: hosts of version 1.0 never do.
    */
   uint32_t layer;
   /*
@@ -385,7 +385,7 @@ typedef struct fusion_dtype {
  */
 typedef struct fusion_dltensor {
   /*
-   First byte. Aligned to the element, outputs and scratch to 64 bytes.
+   First byte. Aligned to the element, and no more is promised.
    */
   void *data;
   /*
@@ -485,7 +485,7 @@ typedef struct fusion_call {
    */
   uint64_t n_settings;
   /*
-   What `plan` asked for, aligned to 64 bytes, this worker's alone, with any content.
+   What `plan` asked for, this worker's alone, with any content; NULL without.
    */
   void *scratch;
   /*
@@ -591,7 +591,8 @@ typedef struct fusion_method {
    */
   void (*destroy)(void *instance);
   /*
-   *Optional.* How member `member` is handled. Any thread, one call at a time per instance.
+   *Optional.* How member `member` is handled. Any thread, one call at a time per instance. Hosts of version 1.0 refuse methods that
+   have it, rather than ignore what it asks for.
    */
   fusion_status (*plan)(void *instance,
                         const struct fusion_host *host,
@@ -836,7 +837,8 @@ typedef struct fusion_model_v1 {
 #define FUSION_FAILED 5
 
 /*
- A panic or exception was caught at the border: the instance may only be destroyed.
+ A panic or exception was caught at the border. After this, as after any failed call, the instance gets no call but `state_free`
+ and `destroy`.
  */
 #define FUSION_PANICKED 6
 

@@ -2,7 +2,9 @@
 //!
 //! `fusion_plugin.h` is generated from these modules. Rules that every change keeps:
 //! - Every struct but the smallest starts with `struct_size`, the size that its writer knew, and only ever grows at its end. A reader
-//!   looks at a field only if `struct_size` covers it ([`covers`]).
+//!   looks at a field only if `struct_size` covers it ([`covers`]). Structs that stand in arrays (`fusion_port`, `fusion_input`,
+//!   `fusion_member`, `fusion_tensor`) never grow within a major version, so that a reader may index them; `fusion_method`s are
+//!   walked by their `struct_size`.
 //! - No implicit padding; sizes and offsets are pinned by a test.
 //! - Texts are UTF-8 with a length, borrowed for the call unless a comment says otherwise. What one side allocates, that side frees.
 //! - Threads: each function says who may call it, and when.
@@ -50,7 +52,8 @@ pub const FUSION_OUT_OF_MEMORY: fusion_status = 3;
 pub const FUSION_CANCELLED: fusion_status = 4;
 /// The computation failed; `report` has said why.
 pub const FUSION_FAILED: fusion_status = 5;
-/// A panic or exception was caught at the border: the instance may only be destroyed.
+/// A panic or exception was caught at the border. After this, as after any failed call, the instance gets no call but `state_free`
+/// and `destroy`.
 pub const FUSION_PANICKED: fusion_status = 6;
 
 /// Whether a struct whose `struct_size` is `size` has the field that ends at `end`.

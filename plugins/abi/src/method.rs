@@ -62,7 +62,7 @@ pub struct fusion_member {
     pub shape: *const i64,
     /// Dimensions.
     pub ndim: u64,
-    /// Position in the stack of layers; `UINT32_MAX` where the tensor is in none.
+    /// Position in the stack of layers; `UINT32_MAX` where the tensor is in none or the host does not say: hosts of version 1.0 never do.
     pub layer: u32,
     /// Layers of the model.
     pub layers: u32,
@@ -136,7 +136,7 @@ pub struct fusion_call {
     pub settings: *const f64,
     /// Rows times columns.
     pub n_settings: u64,
-    /// What `plan` asked for, aligned to 64 bytes, this worker's alone, with any content.
+    /// What `plan` asked for, this worker's alone, with any content; NULL without.
     pub scratch: *mut c_void,
     /// Bytes of it.
     pub n_scratch: u64,
@@ -232,7 +232,8 @@ pub struct fusion_method {
     >,
     /// Ends an instance. Any thread, no other call running.
     pub destroy: Option<unsafe extern "C" fn(instance: *mut c_void)>,
-    /// *Optional.* How member `member` is handled. Any thread, one call at a time per instance.
+    /// *Optional.* How member `member` is handled. Any thread, one call at a time per instance. Hosts of version 1.0 refuse methods that
+    /// have it, rather than ignore what it asks for.
     pub plan: Option<
         unsafe extern "C" fn(
             instance: *mut c_void,

@@ -33,7 +33,7 @@ pub const FUSION_F32: fusion_dtype = fusion_dtype { code: 2, bits: 32, lanes: 1 
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct fusion_dltensor {
-    /// First byte. Aligned to the element, outputs and scratch to 64 bytes.
+    /// First byte. Aligned to the element, and no more is promised.
     pub data: *mut c_void,
     /// Where.
     pub device: fusion_device,

@@ -59,6 +59,8 @@ pub struct Selection {
     step: Step,
     /// Most elements to collect.
     collect: u64,
+    /// More than that lay in the window.
+    overflow: bool,
     counts: Vec<u64>,
     /// Elements above the window or bin that is being refined.
     above: u64,
@@ -104,6 +106,7 @@ impl Selection {
             n,
             step,
             collect,
+            overflow: false,
             counts: Vec::new(),
             above: 0,
             bin: 0,
@@ -194,9 +197,21 @@ impl Selection {
             }
         }
         counts.bins.fill(0);
+        // A wrong guess may find far more in the window than it holds memory for: then the histograms take over.
+        self.overflow |= self.found.len() + counts.found.len() > self.limit();
+        if self.overflow {
+            (self.found, self.ties) = (Vec::new(), Vec::new());
+            counts.found.clear();
+            counts.ties.clear();
+        }
         self.found.append(&mut counts.found);
         self.ties.append(&mut counts.ties);
         self.above += std::mem::take(&mut counts.above);
+    }
+
+    /// Most elements that this pass may keep.
+    fn limit(&self) -> usize {
+        if matches!(self.step, Step::Window { .. }) { self.collect as usize } else { usize::MAX }
     }
 
     /// Ends the pass.
@@ -207,12 +222,13 @@ impl Selection {
                 let within = self
                     .k
                     .checked_sub(self.above)
-                    .filter(|&rank| rank >= 1 && rank <= self.found.len() as u64);
+                    .filter(|&rank| !self.overflow && rank >= 1 && rank <= self.found.len() as u64);
                 match within {
                     Some(rank) => self.conclude(rank as usize),
                     None => {
                         // The guess was wrong: count from the start.
-                        (self.above, self.found, self.ties) = (0, Vec::new(), Vec::new());
+                        (self.above, self.found, self.ties, self.overflow) =
+                            (0, Vec::new(), Vec::new(), false);
                         self.step = Step::Upper;
                     }
                 }

@@ -64,7 +64,7 @@ impl Transaction {
     ) -> Result<Committed, WriteError> {
         match self.finish(slots, record, exchange, step) {
             Err(WriteError::DiskFull { path, needed, .. }) => {
-                self.discard()?;
+                let _ = self.discard(); // the full disk is what to tell
                 let free = super::space::free_or_zero(&path);
                 Err(WriteError::DiskFull { path, needed, free })
             }
