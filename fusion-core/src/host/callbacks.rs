@@ -100,7 +100,7 @@ unsafe extern "C" fn progress(_: *mut c_void, done: u64, total: u64, note: fusio
     tracing::debug!(target: "plugin", done, total, "{note}");
 }
 
-/// Element-wise calls last microseconds: the engine stops between them.
+/// Always no: element-wise calls, the only ones so far, last microseconds, and the engine stops between them.
 unsafe extern "C" fn cancelled(_: *mut c_void) -> u32 {
     0
 }

@@ -242,7 +242,7 @@ impl<'a> Builder<'a> {
 
     fn same_layers(&mut self, stage: &Stage, inputs: &[Arc<View>]) -> bool {
         let Some(other) = inputs.iter().position(|view| view.layers != inputs[0].layers) else { return true };
-        let label = |view: &View| format!("{} layer{}", view.layers, if view.layers == 1 { "" } else { "s" });
+        let label = |view: &View| counted(view.layers as u64, "layer");
         let diagnostic = Diagnostic::new(
             Code::LayerCountsDiffer,
             stage.edges[other].span,
@@ -337,7 +337,8 @@ impl<'a> Builder<'a> {
             if let Selector::Glob(pattern) = &rule.selector {
                 let all: Vec<&str> = names.iter().map(|name| name.as_str()).collect();
                 if let Some((better, count)) = glob::nearest(pattern, &all) {
-                    diagnostic = diagnostic.help(format!("`{better}` matches {count} tensors"));
+                    diagnostic =
+                        diagnostic.help(format!("`{better}` matches {}", counted(count as u64, "tensor")));
                 }
             }
             self.error(diagnostic.note("write `on? …` if it may match nothing"));
@@ -391,4 +392,9 @@ impl Missing {
             self.by_input.entry(input).or_default().push(name.to_owned());
         }
     }
+}
+
+/// `1 layer`, `22 layers`.
+fn counted(count: u64, noun: &str) -> String {
+    format!("{count} {noun}{}", if count == 1 { "" } else { "s" })
 }
