@@ -30,7 +30,8 @@ pub struct fusion_host {
     >,
     /// Progress within a long call, in units of the plugin's choice.
     pub progress: Option<unsafe extern "C" fn(ctx: *mut c_void, done: u64, total: u64, note: fusion_str)>,
-    /// Not 0 once the user has asked to stop: return [`FUSION_CANCELLED`](crate::FUSION_CANCELLED) soon.
+    /// Not 0 once the user has asked to stop: return [`FUSION_CANCELLED`](crate::FUSION_CANCELLED) soon. Always 0 in element-wise calls,
+    /// which last microseconds: the host stops between them.
     pub cancelled: Option<unsafe extern "C" fn(ctx: *mut c_void) -> u32>,
     /// A table of functions by id and revision (`fusion.rng/1`), NULL where it is not offered.
     pub service: Option<unsafe extern "C" fn(ctx: *mut c_void, id: fusion_str) -> *const c_void>,

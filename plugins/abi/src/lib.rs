@@ -124,7 +124,7 @@ mod tests {
                 struct_size, name, key, shape, ndim, layer, layers, params, inputs, n_inputs, settings, n_settings,
             }
             fusion_group { struct_size, members, n_members, seed }
-            fusion_plan { struct_size, action, compute, chunk_multiple, scratch_bytes }
+            fusion_plan { struct_size, action, reserved, scratch_bytes }
             fusion_call {
                 struct_size, host, inputs, n_inputs, outputs, n_outputs, settings, n_settings, scratch, n_scratch,
             }
@@ -140,7 +140,7 @@ mod tests {
             fusion_rng_v1 { struct_size, ctx, uniform_f32, normal_f32 }
             fusion_threads_v1 { struct_size, ctx, for_each }
             fusion_assign_v1 { struct_size, ctx, solve }
-            fusion_model_v1 { struct_size, ctx, count, info, read, release, write }
+            fusion_model_v1 { struct_size, ctx, models, find, info, read, release, write }
         };
         insta::assert_snapshot!(layout);
     }
@@ -148,16 +148,15 @@ mod tests {
     #[test]
     fn a_field_is_read_only_where_the_size_covers_it() {
         let plan = fusion_plan {
-            struct_size: offset_of!(fusion_plan, chunk_multiple) as u64,
+            struct_size: offset_of!(fusion_plan, scratch_bytes) as u64,
             action: 1,
-            compute: 0,
-            chunk_multiple: 7,
+            reserved: 0,
             scratch_bytes: 8,
         };
         // SAFETY: `plan` is a whole struct, whatever size it states.
         unsafe {
-            assert_eq!(field!(&plan, fusion_plan, compute), Some(0));
-            assert_eq!(field!(&plan, fusion_plan, chunk_multiple), None);
+            assert_eq!(field!(&plan, fusion_plan, action), Some(1));
+            assert_eq!(field!(&plan, fusion_plan, scratch_bytes), None);
         }
     }
 }

@@ -6,7 +6,8 @@ use crate::{fusion_host, fusion_status, fusion_str, fusion_tensor};
 
 /// Port takes weights of a model.
 pub const FUSION_SPACE_WEIGHTS: u32 = 0;
-/// Port takes weights minus those of the `base` port, which the host subtracts and adds back to the result.
+/// Port takes weights minus those of the port `base`, which the method must have with exactly one input: the host subtracts before a
+/// call (in f32) and adds the base to what the method computes. Element-wise, whole-tensor and group methods only.
 pub const FUSION_SPACE_DELTA: u32 = 1;
 /// Port takes examples.
 pub const FUSION_SPACE_DATASET: u32 = 2;
@@ -62,9 +63,9 @@ pub struct fusion_member {
     pub shape: *const i64,
     /// Dimensions.
     pub ndim: u64,
-    /// Position in the stack of layers; `UINT32_MAX` where the tensor is in none or the host does not say: hosts of version 1.0 never do.
+    /// Position in the stack of layers; `UINT32_MAX` where the tensor is in none.
     pub layer: u32,
-    /// Layers of the model.
+    /// Layers of the model; 0 where it has none.
     pub layers: u32,
     /// The stage's settings for this tensor, a JSON object.
     pub params: fusion_str,
@@ -79,7 +80,8 @@ pub struct fusion_member {
     pub n_settings: u64,
 }
 
-/// The tensors that share one instance: one, or all of the stage where the method's `scope` says so. Valid for `create`.
+/// The tensors that share one instance: one, those of a layer, or all of the stage, as the method's `scope` says; all for whole-model
+/// methods. Valid for `create`.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct fusion_group {
@@ -106,17 +108,21 @@ pub const FUSION_ACTION_COPY_FIRST: u32 = 2;
 pub struct fusion_plan {
     /// Size of this struct.
     pub struct_size: u64,
-    /// `FUSION_ACTION_*`.
+    /// `FUSION_ACTION_*`. A copy needs an input of that kind; a tensor that is copied is never seen by `observe` or `apply`.
     pub action: u32,
-    /// 0: f32.
-    pub compute: u32,
-    /// Calls of an element-wise method get whole multiples of it (a row's length for row-wise methods); 1 by default.
-    pub chunk_multiple: u64,
-    /// Scratch per worker and call.
+    /// 0.
+    pub reserved: u32,
+    /// Bytes of scratch that every call of `observe`, `apply` or `run` gets; for a group, the most that a member asks for.
     pub scratch_bytes: u64,
 }
 
-/// One call of `observe` or `apply`. Valid for that call.
+/// One call of `observe`, `apply` or `run`. Valid for that call.
+///
+/// - *Element-wise*: each tensor is a stretch of elements of one dimension, the same stretch of every input, `first` saying where it
+///   starts. Stretches start at multiples of 2048 elements and are no longer than that.
+/// - *Whole tensor*: each tensor is whole, in its own shape.
+/// - *Group*: the same for all members that `plan` does not copy: inputs member by member, outputs one per member; `member` says whose.
+/// - *Whole model*: no inputs, no outputs; `host` offers `fusion.model/1`.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct fusion_call {
@@ -124,19 +130,19 @@ pub struct fusion_call {
     pub struct_size: u64,
     /// Valid for the call.
     pub host: *const fusion_host,
-    /// Inputs in port order, then recipe order: the same stretch of each. Read only.
+    /// Inputs in port order, then recipe order. Read only.
     pub inputs: *const fusion_tensor,
     /// How many.
     pub n_inputs: u64,
-    /// Outputs, allocated by the host: the same stretch. None for `observe`.
+    /// Outputs, allocated by the host, 64-byte aligned for whole tensors. None for `observe`.
     pub outputs: *const fusion_tensor,
     /// How many.
     pub n_outputs: u64,
-    /// As in `fusion_member.settings`, for this tensor.
+    /// As in `fusion_member.settings`, for this tensor; member by member for a group; none for `run`.
     pub settings: *const f64,
     /// Rows times columns.
     pub n_settings: u64,
-    /// What `plan` asked for, this worker's alone, with any content; NULL without.
+    /// What `plan` asked for, 64-byte aligned, this call's alone, with any content; NULL without.
     pub scratch: *mut c_void,
     /// Bytes of it.
     pub n_scratch: u64,
@@ -146,7 +152,7 @@ pub struct fusion_call {
 pub const FUSION_KERNEL_ELEMENTWISE: u32 = 1;
 /// A whole tensor from whole tensors.
 pub const FUSION_KERNEL_TENSOR: u32 = 2;
-/// Several tensors together.
+/// Several tensors together, as `scope` groups them.
 pub const FUSION_KERNEL_GROUP: u32 = 3;
 /// Whole models, through the service `fusion.model/1`.
 pub const FUSION_KERNEL_MODEL: u32 = 4;
@@ -157,6 +163,13 @@ pub const FUSION_THREADING_PARALLEL: u32 = 0;
 pub const FUSION_THREADING_INSTANCE: u32 = 1;
 /// One call at a time in the whole process.
 pub const FUSION_THREADING_PROCESS: u32 = 2;
+
+/// Every tensor has an instance of its own.
+pub const FUSION_SCOPE_TENSOR: u32 = 0;
+/// All tensors of the stage share one.
+pub const FUSION_SCOPE_MODEL: u32 = 1;
+/// The tensors of a layer share one; those outside of layers have their own.
+pub const FUSION_SCOPE_LAYER: u32 = 2;
 
 /// Draws random numbers: a `seed` setting is offered.
 pub const FUSION_NEEDS_RNG: u64 = 1;
@@ -174,9 +187,14 @@ pub const FUSION_TRAIT_SCALE_EQUIVARIANT: u64 = 16;
 
 /// A method. Static.
 ///
-/// Life of an instance: `create`; for each observe pass (while `observing`, or `observe_passes` times): per block `state_new`,
-/// `observe` on its stretches in order, `absorb` in the order of blocks, `pass_end`; then `apply` on every stretch, in any order;
-/// `destroy`. `create` runs at plan time too, before there are weights.
+/// Life of an instance: `create`, `plan` for each member; then
+/// - *element-wise*: for each observe pass (while `observing`, or `observe_passes` times): per block of 1 Mi elements `state_new`,
+///   `observe` on its stretches in order, `absorb` in the order of member and block, `pass_end`; then `apply` on every stretch, in any
+///   order;
+/// - *whole tensor, group*: `apply`, once;
+/// - *whole model*: `run`, once;
+///
+/// and at last `destroy`. `create` runs at plan time too, before there are weights.
 /// Functions marked *optional* may be NULL.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
@@ -199,7 +217,7 @@ pub struct fusion_method {
     pub category: u32,
     /// `FUSION_KERNEL_*`.
     pub kernel: u32,
-    /// Observe passes that are usual, for the plan's estimate; exact where `observing` is NULL.
+    /// Observe passes that are usual, for the plan's estimate; exact where `observing` is NULL. 0 unless element-wise.
     pub observe_passes: u32,
     /// `FUSION_THREADING_*`.
     pub threading: u32,
@@ -217,10 +235,10 @@ pub struct fusion_method {
     pub numbers: *const fusion_str,
     /// How many.
     pub n_numbers: u64,
-    /// *Optional.* 1 if all tensors of a stage share one instance under these stage settings (a JSON object), 0 if each has its own
-    /// (also if NULL). Any thread.
+    /// *Optional.* Which tensors share an instance under these stage settings (a JSON object): `FUSION_SCOPE_*`. NULL: each has its
+    /// own; for groups, those of a layer. Not asked for whole-tensor and whole-model methods. Any thread.
     pub scope: Option<
-        unsafe extern "C" fn(host: *const fusion_host, params: fusion_str, whole: *mut u32) -> fusion_status,
+        unsafe extern "C" fn(host: *const fusion_host, params: fusion_str, scope: *mut u32) -> fusion_status,
     >,
     /// Checks the settings and makes an instance. Any thread. After a failure there is nothing to destroy.
     pub create: Option<
@@ -232,8 +250,8 @@ pub struct fusion_method {
     >,
     /// Ends an instance. Any thread, no other call running.
     pub destroy: Option<unsafe extern "C" fn(instance: *mut c_void)>,
-    /// *Optional.* How member `member` is handled. Any thread, one call at a time per instance. Hosts of version 1.0 refuse methods that
-    /// have it, rather than ignore what it asks for.
+    /// *Optional.* How member `member` is handled. Any thread, one call at a time per instance. For a whole-model method it is asked
+    /// once, for member 0, and may ask for scratch alone.
     pub plan: Option<
         unsafe extern "C" fn(
             instance: *mut c_void,
@@ -279,7 +297,8 @@ pub struct fusion_method {
     pub state_free: Option<unsafe extern "C" fn(instance: *mut c_void, state: *mut c_void)>,
     /// *Optional.* Bytes of the instance's statistics and of one block's state, for the memory budget. Any thread.
     pub state_bytes: Option<unsafe extern "C" fn(instance: *mut c_void, bytes: *mut u64)>,
-    /// Kernels 1 to 3: computes the outputs. Must be a pure function of the instance and the call. Threads as `threading` says.
+    /// Kernels 1 to 3: computes the outputs. Must be a pure function of the instance and the call, and must not write to the inputs.
+    /// Threads as `threading` says.
     pub apply: Option<unsafe extern "C" fn(instance: *mut c_void, call: *const fusion_call) -> fusion_status>,
     /// Kernel 4: does everything, through services. One call per instance.
     pub run: Option<unsafe extern "C" fn(instance: *mut c_void, call: *const fusion_call) -> fusion_status>,

@@ -26,7 +26,7 @@ pub struct fusion_dtype {
     pub lanes: u16,
 }
 
-/// 32-bit floats, what all element-wise calls of version 1.0 carry.
+/// 32-bit floats, what all calls of version 1.0 carry.
 pub const FUSION_F32: fusion_dtype = fusion_dtype { code: 2, bits: 32, lanes: 1 };
 
 /// `DLTensor`. Version 1 promises contiguous row-major data; `strides` is never NULL.
