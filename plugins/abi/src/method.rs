@@ -178,11 +178,11 @@ pub const FUSION_NEEDS_RNG: u64 = 1;
 pub const FUSION_TRAIT_DETERMINISTIC: u64 = 1;
 /// The order of the inputs of the last port does not matter, up to rounding.
 pub const FUSION_TRAIT_COMMUTATIVE: u64 = 2;
-/// Equal inputs give that input.
+/// Equal inputs give that input, up to rounding.
 pub const FUSION_TRAIT_IDEMPOTENT: u64 = 4;
-/// Adding one tensor to all inputs adds it to the result.
+/// Adding one tensor to all inputs adds it to the result, up to rounding.
 pub const FUSION_TRAIT_AFFINE: u64 = 8;
-/// Scaling all inputs scales the result.
+/// Scaling all inputs by one positive number scales the result, up to rounding.
 pub const FUSION_TRAIT_SCALE_EQUIVARIANT: u64 = 16;
 
 /// A method. Static.
@@ -295,7 +295,8 @@ pub struct fusion_method {
         Option<unsafe extern "C" fn(instance: *mut c_void, host: *const fusion_host) -> fusion_status>,
     /// *Optional without observe passes.* Ends a block's state. Any thread.
     pub state_free: Option<unsafe extern "C" fn(instance: *mut c_void, state: *mut c_void)>,
-    /// *Optional.* Bytes of the instance's statistics and of one block's state, for the memory budget. Any thread.
+    /// *Optional.* Two numbers of bytes for the memory budget. Element-wise: the instance's statistics, one block's state. Else: what a
+    /// call allocates for itself, 0. Any thread.
     pub state_bytes: Option<unsafe extern "C" fn(instance: *mut c_void, bytes: *mut u64)>,
     /// Kernels 1 to 3: computes the outputs. Must be a pure function of the instance and the call, and must not write to the inputs.
     /// Threads as `threading` says.

@@ -4,5 +4,13 @@ use fusion_average::{Dare, Linear, Mean, ModelStock, Slerp, TaskArithmetic, Ties
 
 fusion_sdk::export_plugin! {
     id = "org.fusion.average",
-    methods = [Mean, Linear, Slerp, TaskArithmetic, Ties, Dare, ModelStock],
+    methods = [
+        Mean: Elementwise,
+        Linear: Elementwise,
+        Slerp: Observe,
+        TaskArithmetic: Elementwise,
+        Ties: Observe,
+        Dare: Observe,
+        ModelStock: Observe,
+    ],
 }

@@ -21,7 +21,7 @@
 //! (arXiv 2311.03099).
 
 use fusion_sdk::rng::{Key, threshold};
-use fusion_sdk::{About, Category, Class, Elementwise, Group, MethodError, Port, Tile, simd, stats};
+use fusion_sdk::{About, Category, Claim, Elementwise, MethodError, Observe, Port, Tasks, Tile, simd, stats};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -126,7 +126,6 @@ fn kept(
 impl Elementwise for Dare {
     type Params = DareParams;
     type Input = DareInput;
-    type Partial = Vec<[f64; 2]>;
 
     fn about() -> About {
         About {
@@ -142,14 +141,13 @@ impl Elementwise for Dare {
                 Port::base("the model that the others were fine-tuned from"),
                 Port::from(1, None, "the fine-tuned models"),
             ],
-            class: Class::Elementwise,
-            passes: 1,
             random: true,
+            claims: &[Claim::Deterministic, Claim::Idempotent],
         }
     }
 
-    fn prepare(group: Group<DareParams, DareInput>) -> Result<Self, MethodError> {
-        let [tensor] = group.tensors.as_slice() else {
+    fn prepare(tasks: Tasks<DareParams, DareInput>) -> Result<Self, MethodError> {
+        let [tensor] = tasks.tensors.as_slice() else {
             return Err(MethodError::invalid("`dare` works on one tensor at a time"));
         };
         if tensor.inputs.len() < 2 {
@@ -189,7 +187,7 @@ impl Elementwise for Dare {
             let share =
                 density(input.settings.density.unwrap_or(if mergekit { 1.0 } else { DENSITY }), index)?;
             let scale = if rescale == Rescale::Expected && share > 0.0 { 1.0 / share } else { 1.0 };
-            masks.push((Key::new(group.seed, &tensor.name, index as u64 - 1), threshold(share)));
+            masks.push((Key::new(tasks.seed, &tensor.name, index as u64 - 1), threshold(share)));
             factors.push((input.settings.weight * scale) as f32);
             dropping |= share < 1.0;
         }
@@ -197,6 +195,29 @@ impl Elementwise for Dare {
         let votes = Votes::new(&weights, params.dialect, election, combine, lambda);
         Ok(Dare { dialect: params.dialect, votes, masks, factors, norms })
     }
+
+    fn apply(&self, tile: &Tile<'_>, out: &mut [f32]) {
+        let [base, models @ ..] = tile.inputs else { return };
+        let n = out.len();
+        if n == 0 {
+            return;
+        }
+        with_planes(n * models.len(), |planes| {
+            simd(
+                #[inline(always)]
+                || {
+                    for (j, plane) in planes.chunks_exact_mut(n).enumerate() {
+                        kept(self.masks[j], tile.offset, self.factors[j], base, models[j], plane);
+                    }
+                },
+            );
+            self.votes.merge(base, planes, out);
+        });
+    }
+}
+
+impl Observe for Dare {
+    type Partial = Vec<[f64; 2]>;
 
     fn observing(&self) -> bool {
         self.norms.is_some()
@@ -233,25 +254,6 @@ impl Elementwise for Dare {
             *factor = (f64::from(*factor) * l1_factor(sums, self.dialect)) as f32;
         }
         Ok(())
-    }
-
-    fn apply(&self, tile: &Tile<'_>, out: &mut [f32]) {
-        let [base, models @ ..] = tile.inputs else { return };
-        let n = out.len();
-        if n == 0 {
-            return;
-        }
-        with_planes(n * models.len(), |planes| {
-            simd(
-                #[inline(always)]
-                || {
-                    for (j, plane) in planes.chunks_exact_mut(n).enumerate() {
-                        kept(self.masks[j], tile.offset, self.factors[j], base, models[j], plane);
-                    }
-                },
-            );
-            self.votes.merge(base, planes, out);
-        });
     }
 
     fn state_bytes(&self) -> (usize, usize) {

@@ -30,14 +30,18 @@ pub use weights::Weight;
 
 /// Adds every method of the family, with its form on burn devices where the build has them.
 pub fn register(registry: &mut fusion_core::method::Registry) {
+    use fusion_sdk::method::{elementwise, observing};
     macro_rules! add {
-        ($($method:ty),+) => {$(
+        ($($class:ident: $($method:ty),+;)+) => {$($(
             #[cfg(feature = "burn")]
-            registry.add_on_device::<$method>();
+            registry.add_on_device::<$method>($class::<$method>());
             #[cfg(not(feature = "burn"))]
-            registry.add::<$method>();
-        )+};
+            registry.add($class::<$method>());
+        )+)+};
     }
-    add!(Mean, Linear, Slerp, TaskArithmetic, Ties, Dare, ModelStock);
+    add! {
+        elementwise: Mean, Linear, TaskArithmetic;
+        observing: Slerp, Ties, Dare, ModelStock;
+    }
     registry.add_route(&stitch());
 }

@@ -8,7 +8,7 @@
 //!
 //! Utans, "Weight averaging for neural networks and local resampling schemes", 1996; Wortsman et al., "Model soups", 2022.
 
-use fusion_sdk::{About, Category, Class, Elementwise, Group, MethodError, Port, Tile};
+use fusion_sdk::{About, Category, Claim, Elementwise, MethodError, Port, Tasks, Tile};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -40,7 +40,6 @@ pub struct Linear {
 impl Elementwise for Linear {
     type Params = LinearParams;
     type Input = Weight;
-    type Partial = ();
 
     fn about() -> About {
         About {
@@ -52,22 +51,19 @@ impl Elementwise for Linear {
             citation: "Utans, Weight averaging for neural networks and local resampling schemes, AAAI 1996 workshop; \
                        Wortsman et al., Model soups, ICML 2022",
             ports: vec![Port::from(1, None, "the models to average")],
-            class: Class::Elementwise,
-            passes: 0,
             random: false,
+            claims: &[Claim::Deterministic, Claim::Commutative, Claim::ScaleEquivariant],
         }
     }
 
-    fn prepare(group: Group<LinearParams, Weight>) -> Result<Self, MethodError> {
-        let mut weights = Vec::with_capacity(group.tensors.len());
-        for tensor in &group.tensors {
+    fn prepare(tasks: Tasks<LinearParams, Weight>) -> Result<Self, MethodError> {
+        let mut weights = Vec::with_capacity(tasks.tensors.len());
+        for tensor in &tasks.tensors {
             let given: Vec<f64> = tensor.inputs.iter().map(|input| input.settings.weight).collect();
             weights.push(to_f32(&if tensor.params.normalize { normalised(&given)? } else { given }));
         }
         Ok(Linear { weights })
     }
-
-    fn partial(&self) {}
 
     fn apply(&self, tile: &Tile<'_>, out: &mut [f32]) {
         weighted_sum(&self.weights[tile.tensor], tile.inputs, out);

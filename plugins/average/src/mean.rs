@@ -6,7 +6,7 @@
 //!
 //! Wortsman et al., "Model soups", 2022.
 
-use fusion_sdk::{About, Category, Class, Elementwise, Group, MethodError, NoParams, Port, Tile, simd};
+use fusion_sdk::{About, Category, Claim, Elementwise, MethodError, NoParams, Port, Tasks, Tile, simd};
 
 use crate::combine::{RUN, each};
 
@@ -19,7 +19,6 @@ pub struct Mean {
 impl Elementwise for Mean {
     type Params = NoParams;
     type Input = NoParams;
-    type Partial = ();
 
     fn about() -> About {
         About {
@@ -31,21 +30,18 @@ impl Elementwise for Mean {
             citation: "Wortsman et al., Model soups: averaging weights of multiple fine-tuned models improves accuracy \
                        without increasing inference time, ICML 2022",
             ports: vec![Port { settings: false, ..Port::from(1, None, "the models to average") }],
-            class: Class::Elementwise,
-            passes: 0,
             random: false,
+            claims: &[Claim::Deterministic, Claim::Commutative, Claim::Idempotent, Claim::Affine, Claim::ScaleEquivariant],
         }
     }
 
-    fn prepare(group: Group<NoParams, NoParams>) -> Result<Self, MethodError> {
-        let inputs = group.tensors.first().map_or(0, |tensor| tensor.inputs.len());
+    fn prepare(tasks: Tasks<NoParams, NoParams>) -> Result<Self, MethodError> {
+        let inputs = tasks.tensors.first().map_or(0, |tensor| tensor.inputs.len());
         if inputs == 0 {
             return Err(MethodError::invalid("`mean` needs at least one model").help("add a `from` edge"));
         }
         Ok(Mean { count: inputs as f32 })
     }
-
-    fn partial(&self) {}
 
     fn apply(&self, tile: &Tile<'_>, out: &mut [f32]) {
         let count = self.count;

@@ -12,7 +12,7 @@
 //!
 //! Jang et al., "Model Stock: all we need is just a few fine-tuned models", 2024 (arXiv 2403.19522).
 
-use fusion_sdk::{About, Category, Class, Elementwise, Group, MethodError, NoParams, Port, Tile, stats};
+use fusion_sdk::{About, Category, Claim, Elementwise, MethodError, NoParams, Observe, Port, Tasks, Tile, stats};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -64,7 +64,6 @@ fn ratio(gram: &[f64], models: usize, dialect: Dialect) -> f64 {
 impl Elementwise for ModelStock {
     type Params = ModelStockParams;
     type Input = NoParams;
-    type Partial = Vec<f64>;
 
     fn about() -> About {
         About {
@@ -80,14 +79,13 @@ impl Elementwise for ModelStock {
                 Port::base("the model that the others were fine-tuned from"),
                 Port { settings: false, ..Port::from(2, None, "the fine-tuned models") },
             ],
-            class: Class::Elementwise,
-            passes: 1,
             random: false,
+            claims: &[Claim::Deterministic, Claim::Commutative],
         }
     }
 
-    fn prepare(group: Group<ModelStockParams, NoParams>) -> Result<Self, MethodError> {
-        let [tensor] = group.tensors.as_slice() else {
+    fn prepare(tasks: Tasks<ModelStockParams, NoParams>) -> Result<Self, MethodError> {
+        let [tensor] = tasks.tensors.as_slice() else {
             return Err(MethodError::invalid("`model_stock` works on one tensor at a time"));
         };
         let models = tensor.inputs.len().saturating_sub(1);
@@ -104,6 +102,16 @@ impl Elementwise for ModelStock {
             factors: vec![0.0; models],
         })
     }
+
+    fn apply(&self, tile: &Tile<'_>, out: &mut [f32]) {
+        if let [base, models @ ..] = tile.inputs {
+            delta_sum(base, &self.factors, models, out);
+        }
+    }
+}
+
+impl Observe for ModelStock {
+    type Partial = Vec<f64>;
 
     fn observing(&self) -> bool {
         self.due
@@ -132,12 +140,6 @@ impl Elementwise for ModelStock {
         self.factors.fill((t / self.models as f64) as f32);
         self.due = false;
         Ok(())
-    }
-
-    fn apply(&self, tile: &Tile<'_>, out: &mut [f32]) {
-        if let [base, models @ ..] = tile.inputs {
-            delta_sum(base, &self.factors, models, out);
-        }
     }
 
     fn state_bytes(&self) -> (usize, usize) {

@@ -13,7 +13,7 @@
 //!
 //! Shoemake, "Animating rotation with quaternion curves", 1985; White, "Sampling generative networks", 2016.
 
-use fusion_sdk::{About, Category, Class, Elementwise, Group, MethodError, NoParams, Port, Tile, stats};
+use fusion_sdk::{About, Category, Claim, Elementwise, MethodError, NoParams, Observe, Port, Tasks, Tile, stats};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -64,7 +64,6 @@ fn factors(t: f64, [aa, bb, ab]: [f64; 3]) -> [f64; 2] {
 impl Elementwise for Slerp {
     type Params = SlerpParams;
     type Input = NoParams;
-    type Partial = [f64; 3];
 
     fn about() -> About {
         About {
@@ -79,14 +78,13 @@ impl Elementwise for Slerp {
                 settings: false,
                 ..Port::from(2, Some(2), "the two models; the first is t = 0%, the second t = 100%")
             }],
-            class: Class::Elementwise,
-            passes: 1,
             random: false,
+            claims: &[Claim::Deterministic, Claim::Idempotent, Claim::ScaleEquivariant],
         }
     }
 
-    fn prepare(group: Group<SlerpParams, NoParams>) -> Result<Self, MethodError> {
-        let [tensor] = group.tensors.as_slice() else {
+    fn prepare(tasks: Tasks<SlerpParams, NoParams>) -> Result<Self, MethodError> {
+        let [tensor] = tasks.tensors.as_slice() else {
             return Err(MethodError::invalid("`slerp` works on one tensor at a time"));
         };
         if tensor.inputs.len() != 2 {
@@ -103,6 +101,17 @@ impl Elementwise for Slerp {
         let ends = t == 0.0 || t == 1.0;
         Ok(Slerp { t, dots: [0.0; 3], due: !ends, weights: [(1.0 - t) as f32, t as f32] })
     }
+
+    fn apply(&self, tile: &Tile<'_>, out: &mut [f32]) {
+        match self.end() {
+            Some(end) => out.copy_from_slice(tile.inputs[end]),
+            None => weighted_sum(&self.weights, tile.inputs, out),
+        }
+    }
+}
+
+impl Observe for Slerp {
+    type Partial = [f64; 3];
 
     fn observing(&self) -> bool {
         self.due
@@ -130,13 +139,6 @@ impl Elementwise for Slerp {
         self.weights = factors(self.t, self.dots).map(|w| w as f32);
         self.due = false;
         Ok(())
-    }
-
-    fn apply(&self, tile: &Tile<'_>, out: &mut [f32]) {
-        match self.end() {
-            Some(end) => out.copy_from_slice(tile.inputs[end]),
-            None => weighted_sum(&self.weights, tile.inputs, out),
-        }
     }
 }
 

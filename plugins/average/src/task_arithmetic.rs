@@ -8,7 +8,7 @@
 //!
 //! Ilharco et al., "Editing models with task arithmetic", 2022 (arXiv 2212.04089).
 
-use fusion_sdk::{About, Category, Class, Elementwise, Group, MethodError, Port, Tile};
+use fusion_sdk::{About, Category, Claim, Elementwise, MethodError, Port, Tasks, Tile};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -43,7 +43,6 @@ pub struct TaskArithmetic {
 impl Elementwise for TaskArithmetic {
     type Params = TaskArithmeticParams;
     type Input = Weight;
-    type Partial = ();
 
     fn about() -> About {
         About {
@@ -57,23 +56,20 @@ impl Elementwise for TaskArithmetic {
                 Port::base("the model that the others were fine-tuned from"),
                 Port::from(1, None, "the fine-tuned models"),
             ],
-            class: Class::Elementwise,
-            passes: 0,
             random: false,
+            claims: &[Claim::Deterministic, Claim::Commutative, Claim::Idempotent, Claim::Affine, Claim::ScaleEquivariant],
         }
     }
 
-    fn prepare(group: Group<TaskArithmeticParams, Weight>) -> Result<Self, MethodError> {
-        let mut factors = Vec::with_capacity(group.tensors.len());
-        for tensor in &group.tensors {
+    fn prepare(tasks: Tasks<TaskArithmeticParams, Weight>) -> Result<Self, MethodError> {
+        let mut factors = Vec::with_capacity(tasks.tensors.len());
+        for tensor in &tasks.tensors {
             let given: Vec<f64> = tensor.inputs.iter().skip(1).map(|input| input.settings.weight).collect();
             let weights = if tensor.params.normalize { normalised(&given)? } else { given };
             factors.push(to_f32(&weights.iter().map(|w| tensor.params.lambda * w).collect::<Vec<_>>()));
         }
         Ok(TaskArithmetic { factors })
     }
-
-    fn partial(&self) {}
 
     fn apply(&self, tile: &Tile<'_>, out: &mut [f32]) {
         if let [base, models @ ..] = tile.inputs {

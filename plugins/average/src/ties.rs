@@ -21,9 +21,7 @@
 //! Yadav et al., "TIES-Merging: resolving interference when merging models", 2023 (arXiv 2306.01708).
 
 use fusion_sdk::select::{Counts, Selection, magnitude_bits};
-use fusion_sdk::{
-    About, Category, Class, Elementwise, Group, MethodError, Port, Scope, TILE, TensorTask, Tile, simd, stats,
-};
+use fusion_sdk::{About, Category, Claim, Elementwise, MethodError, Observe, Port, Scope, TILE, Tasks, TensorTask, Tile, simd, stats};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -191,7 +189,6 @@ fn changes(base: &[f32], model: &[f32], out: &mut [f32]) {
 impl Elementwise for Ties {
     type Params = TiesParams;
     type Input = TiesInput;
-    type Partial = Partial;
 
     fn about() -> About {
         About {
@@ -207,9 +204,8 @@ impl Elementwise for Ties {
                 Port::base("the model that the others were fine-tuned from"),
                 Port::from(1, None, "the fine-tuned models"),
             ],
-            class: Class::Elementwise,
-            passes: 1,
             random: false,
+            claims: &[Claim::Deterministic, Claim::Idempotent],
         }
     }
 
@@ -217,8 +213,8 @@ impl Elementwise for Ties {
         if params.trim == Some(Trim::Model) { Scope::Model } else { Scope::Tensor }
     }
 
-    fn prepare(group: Group<TiesParams, TiesInput>) -> Result<Self, MethodError> {
-        let Some(first) = group.tensors.first() else {
+    fn prepare(tasks: Tasks<TiesParams, TiesInput>) -> Result<Self, MethodError> {
+        let Some(first) = tasks.tensors.first() else {
             return Err(MethodError::invalid("`ties` got no tensor"));
         };
         if first.inputs.len() < 2 {
@@ -226,15 +222,15 @@ impl Elementwise for Ties {
         }
         let modes = modes(&first.params)?;
         let dialect = first.params.dialect;
-        let densities = densities(&group.tensors)?;
-        let elements: u64 = group.tensors.iter().map(TensorTask::len).sum();
+        let densities = densities(&tasks.tensors)?;
+        let elements: u64 = tasks.tensors.iter().map(TensorTask::len).sum();
         let rescales: Vec<f64> = densities
             .iter()
             .map(|&d| if modes.rescale == Rescale::Expected && d > 0.0 { 1.0 / d } else { 1.0 })
             .collect();
-        let mut members = Vec::with_capacity(group.tensors.len());
+        let mut members = Vec::with_capacity(tasks.tensors.len());
         let mut first_tile = 0;
-        for tensor in &group.tensors {
+        for tensor in &tasks.tensors {
             let weights: Vec<f64> = tensor.inputs.iter().skip(1).map(|input| input.settings.weight).collect();
             let factors = weights.iter().zip(&rescales).map(|(w, r)| (w * r) as f32).collect();
             let lambda = tensor.params.lambda;
@@ -250,6 +246,21 @@ impl Elementwise for Ties {
         };
         Ok(Ties { dialect, members, selections, norms, elements })
     }
+
+    fn apply(&self, tile: &Tile<'_>, out: &mut [f32]) {
+        let [base, models @ ..] = tile.inputs else { return };
+        match *models {
+            [x] => self.merge(tile, base, [x], out),
+            [x, y] => self.merge(tile, base, [x, y], out),
+            [x, y, z] => self.merge(tile, base, [x, y, z], out),
+            [x, y, z, a] => self.merge(tile, base, [x, y, z, a], out),
+            _ => self.merge_planes(tile, base, models, out),
+        }
+    }
+}
+
+impl Observe for Ties {
+    type Partial = Partial;
 
     fn observing(&self) -> bool {
         self.norms != Norms::Off || self.selecting()
@@ -318,17 +329,6 @@ impl Elementwise for Ties {
             }
         }
         Ok(())
-    }
-
-    fn apply(&self, tile: &Tile<'_>, out: &mut [f32]) {
-        let [base, models @ ..] = tile.inputs else { return };
-        match *models {
-            [x] => self.merge(tile, base, [x], out),
-            [x, y] => self.merge(tile, base, [x, y], out),
-            [x, y, z] => self.merge(tile, base, [x, y, z], out),
-            [x, y, z, a] => self.merge(tile, base, [x, y, z, a], out),
-            _ => self.merge_planes(tile, base, models, out),
-        }
     }
 
     fn state_bytes(&self) -> (usize, usize) {

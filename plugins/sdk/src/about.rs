@@ -30,6 +30,9 @@ pub enum Category {
 pub enum Space {
     /// Weights of a model.
     Model,
+    /// A model, seen as its task vector: the weights minus those of the port `base`, which the method must have with exactly one
+    /// input. What the method computes is a change of the base, and is added to it. Not for [`crate::WholeModel`].
+    Delta,
     /// Examples.
     Dataset,
 }
@@ -39,6 +42,12 @@ pub enum Space {
 pub enum Class {
     /// Tiles of elements, with observe passes before apply.
     Elementwise,
+    /// One whole tensor.
+    WholeTensor,
+    /// Several tensors together.
+    Group,
+    /// Whole models.
+    WholeModel,
     /// No arithmetic: the planner routes tensors (`stitch`).
     Route,
 }
@@ -73,9 +82,53 @@ impl Port {
     pub const fn from(min: u32, max: Option<u32>, doc: &'static str) -> Port {
         Port { role: "from", space: Space::Model, min, max, settings: true, doc }
     }
+
+    /// The same, seen as task vectors: see [`Space::Delta`].
+    pub const fn deltas(min: u32, max: Option<u32>, doc: &'static str) -> Port {
+        Port { role: "from", space: Space::Delta, min, max, settings: true, doc }
+    }
 }
 
-/// Name, texts and ports of a method. Parameters come from the schemas of its two parameter types.
+/// What a method says of its results. `fusion plugin check` holds it to each.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Claim {
+    /// The same inputs and settings give the same bits, for any chunk size and number of threads.
+    Deterministic,
+    /// The order of the inputs of the last port does not matter, up to rounding.
+    Commutative,
+    /// Equal inputs give that input, up to rounding.
+    Idempotent,
+    /// Adding one tensor to all inputs adds it to the result, up to rounding.
+    Affine,
+    /// Scaling all inputs by one positive number scales the result, up to rounding.
+    ScaleEquivariant,
+}
+
+impl Claim {
+    /// All claims with their bit in the contract.
+    pub const ALL: [(Claim, u64); 5] = [
+        (Claim::Deterministic, fusion_abi::FUSION_TRAIT_DETERMINISTIC),
+        (Claim::Commutative, fusion_abi::FUSION_TRAIT_COMMUTATIVE),
+        (Claim::Idempotent, fusion_abi::FUSION_TRAIT_IDEMPOTENT),
+        (Claim::Affine, fusion_abi::FUSION_TRAIT_AFFINE),
+        (Claim::ScaleEquivariant, fusion_abi::FUSION_TRAIT_SCALE_EQUIVARIANT),
+    ];
+
+    /// The word in documents.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Claim::Deterministic => "deterministic",
+            Claim::Commutative => "commutative",
+            Claim::Idempotent => "idempotent",
+            Claim::Affine => "affine",
+            Claim::ScaleEquivariant => "scale-equivariant",
+        }
+    }
+}
+
+/// Name, texts and ports of a method. Parameters come from the schemas of its two parameter types, the class from the trait that it
+/// implements.
 #[derive(Clone, Debug)]
 pub struct About {
     /// The word after `using`.
@@ -92,19 +145,21 @@ pub struct About {
     pub citation: &'static str,
     /// Inputs, in the order in which [`crate::Tile::inputs`] has them.
     pub ports: Vec<Port>,
-    /// How it is called.
-    pub class: Class,
-    /// Observe passes over all data that are usual, for the plan's estimate; unusual data may need more.
-    pub passes: u32,
     /// Whether it draws random numbers; a `seed` setting is then offered.
     pub random: bool,
+    /// What holds for its results.
+    pub claims: &'static [Claim],
 }
 
-/// [`About`] with the parameter schemas: what registration hands to the language.
+/// [`About`] with what the method's trait and types say: what registration hands to the language.
 #[derive(Clone, Debug)]
 pub struct Described {
     /// Names, texts and ports.
     pub about: About,
+    /// How it is called.
+    pub class: Class,
+    /// Observe passes that are usual, for the plan's estimate.
+    pub passes: u32,
     /// JSON Schema of the stage's parameters, then of the per-input ones marked `x-input`.
     pub params: Json,
 }

@@ -15,6 +15,8 @@ pub enum ErrorKind {
     Shape,
     /// The computation failed on these values.
     Failed,
+    /// The user asked to stop, and the method did.
+    Cancelled,
 }
 
 /// An error of a method.

@@ -1,4 +1,4 @@
-//! The erased form of a prepared method: what the engine drives.
+//! The erased form of a prepared element-wise method: what the engine drives.
 
 use std::any::Any;
 
@@ -39,7 +39,8 @@ impl Tile<'_> {
     }
 }
 
-/// A method prepared for one group of tensors. See [`crate::Elementwise`] for the meaning of each function.
+/// An element-wise method prepared for one group of tensors. See [`crate::Elementwise`] and [`crate::Observe`] for the meaning of
+/// each function.
 pub trait Kernel: Send + Sync {
     /// Whether another observe pass is due.
     fn observing(&self) -> bool;
@@ -58,6 +59,10 @@ pub trait Kernel: Send + Sync {
     fn absorb(&mut self, partial: &mut (dyn Any + Send));
     /// Ends the pass.
     fn finish_pass(&mut self) -> Result<(), MethodError>;
+    /// The input that is copied to this tensor instead of calling the method.
+    fn copies(&self, _tensor: usize) -> Option<usize> {
+        None
+    }
     /// Computes a tile of the result.
     fn apply(&self, tile: &Tile<'_>, out: &mut [f32]);
     /// Bytes of state and of one partial state, for the memory budget.

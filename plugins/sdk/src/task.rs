@@ -23,8 +23,19 @@ pub struct NoParams {}
 pub enum Scope {
     /// Every tensor on its own.
     Tensor,
+    /// The tensors of a layer; those outside of layers on their own.
+    Layer,
     /// All tensors of the stage (statistics over the whole parameter vector).
     Model,
+}
+
+/// Where a tensor lies in its model's stack of layers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Layer {
+    /// Counted from 0.
+    pub index: u32,
+    /// Layers of the model.
+    pub of: u32,
 }
 
 /// One input of one tensor.
@@ -43,6 +54,8 @@ pub struct TensorTask<P, I> {
     pub name: String,
     /// Row-major shape, the same for all inputs.
     pub shape: Vec<usize>,
+    /// Its layer; `None` outside of the stack.
+    pub layer: Option<Layer>,
     /// Stage settings resolved for this tensor.
     pub params: P,
     /// In port order.
@@ -61,9 +74,9 @@ impl<P, I> TensorTask<P, I> {
     }
 }
 
-/// The tensors that share a state: one, or all of the stage.
+/// The tensors that share a state: one, those of a layer, or all of the stage.
 #[derive(Clone, Debug)]
-pub struct Group<P, I> {
+pub struct Tasks<P, I> {
     /// Never empty.
     pub tensors: Vec<TensorTask<P, I>>,
     /// The stage's seed (0 for methods that draw nothing).
@@ -86,13 +99,15 @@ pub struct RawTensor {
     pub name: String,
     /// Row-major shape.
     pub shape: Vec<usize>,
+    /// Its layer.
+    pub layer: Option<Layer>,
     /// Stage settings by name.
     pub params: Map<String, Json>,
     /// In port order.
     pub inputs: Vec<RawInput>,
 }
 
-/// [`Group`] before typing: what the planner resolves.
+/// [`Tasks`] before typing: what the planner resolves.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct RawGroup {
     /// Never empty.
@@ -104,7 +119,7 @@ pub struct RawGroup {
 impl RawGroup {
     /// Reads the settings into the method's types. Fails with the serde message for values of a wrong type; the language has
     /// checked recipes before, so only programs that build graphs themselves see it.
-    pub fn typed<P: Params, I: Params>(&self) -> Result<Group<P, I>, MethodError> {
+    pub fn typed<P: Params, I: Params>(&self) -> Result<Tasks<P, I>, MethodError> {
         let mut tensors = Vec::with_capacity(self.tensors.len());
         for raw in &self.tensors {
             let mut inputs = Vec::with_capacity(raw.inputs.len());
@@ -115,11 +130,12 @@ impl RawGroup {
             tensors.push(TensorTask {
                 name: raw.name.clone(),
                 shape: raw.shape.clone(),
+                layer: raw.layer,
                 params: read::<P>(&raw.params)?,
                 inputs,
             });
         }
-        Ok(Group { tensors, seed: self.seed })
+        Ok(Tasks { tensors, seed: self.seed })
     }
 }
 

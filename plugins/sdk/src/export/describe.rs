@@ -1,16 +1,14 @@
 //! Descriptors: what `About` and the schemas say, in the structs of the contract. Made once and never freed.
 
 use fusion_abi::{
-    FUSION_ABI_MAJOR, FUSION_ABI_MINOR, FUSION_KERNEL_ELEMENTWISE, FUSION_NEEDS_RNG, FUSION_PORT_SETTINGS,
-    FUSION_SPACE_DATASET, FUSION_SPACE_WEIGHTS, FUSION_THREADING_PARALLEL, FUSION_TRAIT_DETERMINISTIC,
-    fusion_method, fusion_plugin, fusion_port, fusion_str,
+    FUSION_ABI_MAJOR, FUSION_ABI_MINOR, FUSION_NEEDS_RNG, FUSION_PORT_SETTINGS, FUSION_SPACE_DATASET,
+    FUSION_SPACE_DELTA, FUSION_SPACE_WEIGHTS, FUSION_THREADING_PARALLEL, fusion_method, fusion_plugin,
+    fusion_port, fusion_str,
 };
 
 use super::guard::text;
-use super::shims;
 use super::{Identity, MakeMethod};
-use crate::about::{Category, Port, Space};
-use crate::elementwise::{Elementwise, erase};
+use crate::about::{Category, Claim, Described, Port, Space};
 
 /// The description that the entry hands out.
 pub struct Exported(fusion_plugin);
@@ -71,6 +69,7 @@ fn port(port: &Port) -> fusion_port {
         doc: text(port.doc),
         space: match port.space {
             Space::Model => FUSION_SPACE_WEIGHTS,
+            Space::Delta => FUSION_SPACE_DELTA,
             Space::Dataset => FUSION_SPACE_DATASET,
         },
         flags: if port.settings { FUSION_PORT_SETTINGS } else { 0 },
@@ -79,12 +78,13 @@ fn port(port: &Port) -> fusion_port {
     }
 }
 
-/// The descriptor of an element-wise method.
-pub(super) fn method<K: Elementwise>() -> fusion_method {
-    let described = erase::<K>().describe();
-    let about = described.about;
+/// What a descriptor says; its functions are still to be filled in.
+pub(super) fn table(described: &Described, kernel: u32) -> fusion_method {
+    let about = &described.about;
     let ports: Vec<fusion_port> = about.ports.iter().map(port).collect();
     let ports: &'static [fusion_port] = ports.leak();
+    let claim =
+        |claim: &Claim| Claim::ALL.iter().find(|(known, _)| known == claim).map_or(0, |(_, bit)| *bit);
     fusion_method {
         struct_size: size_of::<fusion_method>() as u64,
         id: text(about.id),
@@ -94,29 +94,29 @@ pub(super) fn method<K: Elementwise>() -> fusion_method {
         params_schema: leaked(described.params.to_string()),
         version: about.version,
         category: category(about.category),
-        kernel: FUSION_KERNEL_ELEMENTWISE,
-        observe_passes: about.passes,
+        kernel,
+        observe_passes: described.passes,
         threading: FUSION_THREADING_PARALLEL,
         reserved: 0,
         needs: if about.random { FUSION_NEEDS_RNG } else { 0 },
-        traits: FUSION_TRAIT_DETERMINISTIC,
+        traits: about.claims.iter().map(claim).fold(0, |all, bit| all | bit),
         ports: ports.as_ptr(),
         n_ports: ports.len() as u64,
         numbers: std::ptr::null(),
         n_numbers: 0,
-        scope: Some(shims::scope::<K>),
-        create: Some(shims::create::<K>),
-        destroy: Some(shims::destroy::<K>),
+        scope: None,
+        create: None,
+        destroy: None,
         plan: None,
-        observing: Some(shims::observing::<K>),
-        wants: Some(shims::wants::<K>),
-        state_new: Some(shims::state_new::<K>),
-        observe: Some(shims::observe::<K>),
-        absorb: Some(shims::absorb::<K>),
-        pass_end: Some(shims::pass_end::<K>),
-        state_free: Some(shims::state_free::<K>),
-        state_bytes: Some(shims::state_bytes::<K>),
-        apply: Some(shims::apply::<K>),
+        observing: None,
+        wants: None,
+        state_new: None,
+        observe: None,
+        absorb: None,
+        pass_end: None,
+        state_free: None,
+        state_bytes: None,
+        apply: None,
         run: None,
     }
 }

@@ -5,8 +5,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Once;
 
 use fusion_abi::{
-    FUSION_FAILED, FUSION_INVALID, FUSION_OK, FUSION_PANICKED, FUSION_UNSUPPORTED, field, fusion_host,
-    fusion_status, fusion_str,
+    FUSION_CANCELLED, FUSION_FAILED, FUSION_INVALID, FUSION_OK, FUSION_PANICKED, FUSION_UNSUPPORTED, field,
+    fusion_host, fusion_status, fusion_str,
 };
 
 use crate::error::{ErrorKind, MethodError};
@@ -61,6 +61,7 @@ pub(super) unsafe fn guarded(
                 ErrorKind::Invalid | ErrorKind::ZeroSum | ErrorKind::Cancelling => FUSION_INVALID,
                 ErrorKind::Shape => FUSION_UNSUPPORTED,
                 ErrorKind::Failed => FUSION_FAILED,
+                ErrorKind::Cancelled => FUSION_CANCELLED,
             };
             let mut message = error.message.clone();
             if let Some(help) = &error.help {

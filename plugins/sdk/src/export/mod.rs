@@ -4,11 +4,15 @@
 //! never crosses the border.
 #![allow(unsafe_code)]
 
+mod border;
 mod describe;
+mod elementwise;
 mod guard;
-mod shims;
+mod instance;
+mod model;
 #[cfg(test)]
 mod tests;
+mod whole;
 
 use std::sync::OnceLock;
 
@@ -17,6 +21,9 @@ use fusion_abi::{fusion_host, fusion_plugin};
 pub use describe::Exported;
 
 use crate::elementwise::Elementwise;
+use crate::model::WholeModel;
+use crate::observe::Observe;
+use crate::whole::{Group, WholeTensor};
 
 /// Who the plugin is.
 #[derive(Clone, Copy, Debug)]
@@ -32,10 +39,40 @@ pub struct Identity {
 /// The descriptor of one method, made on the first call of the entry.
 pub type MakeMethod = fn() -> fusion_abi::fusion_method;
 
-/// The maker for an element-wise method.
-#[must_use]
-pub const fn elementwise<K: Elementwise>() -> MakeMethod {
-    describe::method::<K>
+/// The makers, named as the traits, so that `export_plugin!` can say `Consensus: Elementwise`.
+#[allow(non_snake_case, reason = "they stand for the traits of the same names")]
+pub mod classes {
+    use super::*;
+
+    /// For [`Elementwise`] methods without observe passes.
+    #[must_use]
+    pub const fn Elementwise<K: Elementwise>() -> MakeMethod {
+        super::elementwise::plain::<K>
+    }
+
+    /// For [`Observe`] methods.
+    #[must_use]
+    pub const fn Observe<K: Observe>() -> MakeMethod {
+        super::elementwise::observing::<K>
+    }
+
+    /// For [`WholeTensor`] methods.
+    #[must_use]
+    pub const fn WholeTensor<K: WholeTensor>() -> MakeMethod {
+        super::whole::tensor::<K>
+    }
+
+    /// For [`Group`] methods.
+    #[must_use]
+    pub const fn Group<K: Group>() -> MakeMethod {
+        super::whole::group::<K>
+    }
+
+    /// For [`WholeModel`] methods.
+    #[must_use]
+    pub const fn WholeModel<K: WholeModel>() -> MakeMethod {
+        super::model::model::<K>
+    }
 }
 
 /// What the exported entry does: describes the plugin, once.
@@ -59,15 +96,17 @@ pub unsafe fn entry(
 /// ```ignore
 /// fusion_sdk::export_plugin! {
 ///     id = "org.example.consensus",
-///     methods = [Consensus],
+///     methods = [Consensus: Elementwise, Arithmetic: Observe],
 /// }
 /// ```
+///
+/// Each method stands with the trait by which it is called: `Elementwise`, `Observe`, `WholeTensor`, `Group` or `WholeModel`.
 ///
 /// The crate is a `cdylib` and unwinds on panic. An author who forbids `unsafe` puts this into a crate of its own: the exported name
 /// is an unsafe attribute.
 #[macro_export]
 macro_rules! export_plugin {
-    (id = $id:literal, methods = [$($method:ty),+ $(,)?] $(,)?) => {
+    (id = $id:literal, methods = [$($method:ident : $class:ident),+ $(,)?] $(,)?) => {
         #[cfg(panic = "abort")]
         compile_error!("a fusion plugin must be built with `panic = \"unwind\"`: with `abort` a panic would end the whole run");
         #[cfg(not(target_pointer_width = "64"))]
@@ -89,7 +128,7 @@ macro_rules! export_plugin {
             };
             // SAFETY: `host` is the host's.
             unsafe {
-                $crate::export::entry(host, &PLUGIN, identity, &[$($crate::export::elementwise::<$method>()),+])
+                $crate::export::entry(host, &PLUGIN, identity, &[$($crate::export::classes::$class::<$method>()),+])
             }
         }
     };

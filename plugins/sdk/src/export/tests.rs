@@ -8,11 +8,11 @@ use fusion_abi::{
     fusion_host, fusion_member, fusion_status, fusion_str, fusion_tensor,
 };
 
-use crate::about::{About, Category, Class, Port};
+use crate::about::{About, Category, Port};
 use crate::error::MethodError;
 use crate::kernel::Tile;
-use crate::task::{Group, NoParams};
-use crate::{Elementwise, abi};
+use crate::task::{NoParams, Tasks};
+use crate::{Elementwise, Observe, abi};
 
 /// Panics in the function that the tensor's name says.
 struct Faulty(String);
@@ -20,7 +20,6 @@ struct Faulty(String);
 impl Elementwise for Faulty {
     type Params = NoParams;
     type Input = NoParams;
-    type Partial = ();
 
     fn about() -> About {
         About {
@@ -31,20 +30,28 @@ impl Elementwise for Faulty {
             formula: "⊥",
             citation: "none",
             ports: vec![Port::from(0, None, "models")],
-            class: Class::Elementwise,
-            passes: 0,
             random: false,
+            claims: &[],
         }
     }
 
-    fn prepare(group: Group<NoParams, NoParams>) -> Result<Self, MethodError> {
-        let name = group.tensors.first().map(|tensor| tensor.name.clone()).unwrap_or_default();
+    fn prepare(tasks: Tasks<NoParams, NoParams>) -> Result<Self, MethodError> {
+        let name = tasks.tensors.first().map(|tensor| tensor.name.clone()).unwrap_or_default();
         match name.as_str() {
             "prepare" => panic!("no {name}"),
             "error" => Err(MethodError::invalid("not today").at("density").help("try tomorrow")),
             _ => Ok(Faulty(name)),
         }
     }
+
+    fn apply(&self, _: &Tile<'_>, out: &mut [f32]) {
+        assert!(self.0 != "apply", "no {}", self.0);
+        out.fill(7.0);
+    }
+}
+
+impl Observe for Faulty {
+    type Partial = ();
 
     fn observing(&self) -> bool {
         assert!(self.0 != "observing", "no observing");
@@ -53,9 +60,12 @@ impl Elementwise for Faulty {
 
     fn partial(&self) {}
 
-    fn apply(&self, _: &Tile<'_>, out: &mut [f32]) {
-        assert!(self.0 != "apply", "no {}", self.0);
-        out.fill(7.0);
+    fn observe(&self, (): &mut (), _: &Tile<'_>) {}
+
+    fn absorb(&mut self, (): &mut ()) {}
+
+    fn finish_pass(&mut self) -> Result<(), MethodError> {
+        Ok(())
     }
 }
 
@@ -161,7 +171,7 @@ fn panics_and_errors_arrive_as_reports() {
     super::guard::install_hook();
     let told = Told::default();
     let host = host(&told);
-    let method = super::elementwise::<Faulty>()();
+    let method = super::classes::Observe::<Faulty>()();
     let last = || told.lock().unwrap().pop().unwrap();
 
     let (status, instance) = create(&method, &host, "fine");
