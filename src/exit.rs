@@ -107,6 +107,7 @@ pub fn of_run(error: &RunError) -> Code {
         RunError::Method { .. } => Code::MethodFailed,
         RunError::Device { .. } => Code::DeviceUnavailable,
         RunError::Memory { .. } | RunError::Threads(_) => Code::NotEnoughMemory,
+        RunError::Spill { .. } => Code::Io,
         RunError::Changed(_) => Code::InputChanged,
         RunError::Cancelled => Code::Cancelled,
     }
@@ -143,7 +144,13 @@ mod tests {
         assert_eq!(exit(RunError::NonFinite { found: Vec::new(), more: 1 }), Exit::User);
         assert_eq!(exit(RunError::Changed(path())), Exit::Environment);
         assert_eq!(exit(RunError::Threads(path())), Exit::Environment);
-        let method = RunError::Method { stage: path(), method: path(), message: path() };
+        let method = RunError::Method {
+            stage: path(),
+            method: path(),
+            message: path(),
+            help: None,
+            span: fusion_dsl::span::Span::NONE,
+        };
         assert_eq!(exit(method), Exit::Plugin);
         let full = WriteError::DiskFull { path: "x".into(), needed: 2, free: 1 };
         assert_eq!(exit(RunError::Write(full)), Exit::Environment);

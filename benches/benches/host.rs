@@ -33,7 +33,7 @@ fn calls(c: &mut Criterion) {
         [("linear built in", built_in), ("linear behind the contract", dynamic.map(|m| &**m))]
     {
         let kernel: Box<dyn Kernel> =
-            method.expect("the family has it").prepare(&group).expect("settings fit");
+            method.expect("the family has it").kernel(&group).expect("settings fit");
         let mut out = vec![0.0_f32; TILE];
         bench.bench_function(format!("{name}, {TILES} tiles"), |b| {
             b.iter(|| {

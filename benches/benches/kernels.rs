@@ -53,6 +53,7 @@ fn methods(c: &mut Criterion) {
                 tensors: vec![RawTensor {
                     name: "w".into(),
                     shape: vec![N],
+                    layer: None,
                     params: params.clone(),
                     inputs: (0..count)
                         .map(|i| RawInput {
@@ -62,7 +63,7 @@ fn methods(c: &mut Criterion) {
                         .collect(),
                 }],
             };
-            let mut kernel = method.prepare(&raw).expect("the bench's settings fit");
+            let mut kernel = method.kernel(&raw).expect("the bench's settings fit");
             let mut slots = vec![vec![0.0_f32; TILE]; count];
             let mut tiles = |run: &mut dyn FnMut(&Tile<'_>)| {
                 for start in (0..N).step_by(TILE) {

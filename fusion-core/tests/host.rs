@@ -118,6 +118,6 @@ fn a_failing_call_is_trouble() {
     let group = RawGroup { tensors: vec![tensor("w", &[9], &json!({}), &[("from", json!({}))])], seed: 0 };
     let error = run(&*plugin.methods[0], &group, &[vec![vec![1.0; 9]]]).unwrap_err();
     assert_eq!((error.kind, error.message.as_str()), (ErrorKind::Failed, "out of luck"));
-    let kernel = plugin.methods[0].prepare(&group).unwrap();
+    let kernel = plugin.methods[0].kernel(&group).unwrap();
     assert!(kernel.trouble().is_none());
 }

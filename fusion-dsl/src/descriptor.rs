@@ -166,6 +166,19 @@ pub enum KernelClass {
     Route,
 }
 
+impl KernelClass {
+    /// In words, for plans and pages.
+    pub fn words(self) -> &'static str {
+        match self {
+            KernelClass::Elementwise => "element-wise",
+            KernelClass::WholeTensor => "whole tensor",
+            KernelClass::Group => "group of tensors",
+            KernelClass::WholeModel => "whole model",
+            KernelClass::Route => "route",
+        }
+    }
+}
+
 /// Everything the language needs to know of a method.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct MethodDescriptor {

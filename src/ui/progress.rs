@@ -111,6 +111,11 @@ impl Progress {
                 }
             }
             Event::Phase { stage, what } => self.bar.set_message(format!("{stage}: {what}")),
+            Event::Working { stage, done, total, note } => {
+                let share = if *total == 0 { String::new() } else { format!(" {}%", 100 * done / total) };
+                let note = if note.is_empty() { String::new() } else { format!(", {note}") };
+                self.bar.set_message(format!("{stage}: compute{share}{note}"));
+            }
             Event::Progress { read, written } => self.bar.set_position(read + written),
             Event::Syncing { path } => self.bar.set_message(format!("{path}: to disk")),
             Event::Warning { message } => self.warn(message),

@@ -23,11 +23,16 @@ impl Map {
     /// contents here. [`super::Checkpoint::verify_unchanged`] tells after the fact whether a file was written to.
     pub(crate) fn open(path: &Path) -> Result<Self, CheckpointError> {
         let file = File::open(path).map_err(CheckpointError::io(path, "open"))?;
+        Self::of(&file, path)
+    }
+
+    /// Maps an open file; `path` is for messages.
+    pub(crate) fn of(file: &File, path: &Path) -> Result<Self, CheckpointError> {
         // SAFETY: the map is private to this type, read only, and exposed as `&[u8]`, for which every byte pattern is
         // valid. Rust's rule that the bytes behind a shared reference do not change is ours to keep: this process never
         // opens an input for writing (results go to fresh temporary files), and foreign writers have the consequences
         // told above, which end in wrong bytes or SIGBUS, not in memory unsafety that the checks here rely upon.
-        let map = unsafe { Mmap::map(&file) }.map_err(CheckpointError::io(path, "map"))?;
+        let map = unsafe { Mmap::map(file) }.map_err(CheckpointError::io(path, "map"))?;
         Ok(Self(map))
     }
 

@@ -30,7 +30,7 @@ pub use layout::{Layout, Stack, Template, Tie, TieReason, Vocabulary, is_input_e
 pub use source::{Role, Skipped, SourceFile, TensorInfo};
 
 use folder::Located;
-use map::Map;
+pub(crate) use map::Map;
 use source::Blob;
 
 /// The format of a checkpoint.

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use fusion_dsl::span::Span;
 use fusion_sdk::MethodError;
 
 use crate::checkpoint::CheckpointError;
@@ -81,6 +82,10 @@ pub enum RunError {
         method: String,
         /// Its words.
         message: String,
+        /// Its advice.
+        help: Option<String>,
+        /// Where the recipe names the method.
+        span: Span,
     },
     /// A burn device failed.
     #[error("device `{device}` failed in stage `{stage}`: {message}")]
@@ -101,6 +106,14 @@ pub enum RunError {
         threads: usize,
         /// The least that is needed.
         needed: String,
+    },
+    /// A result could not be put aside.
+    #[error("an intermediate result cannot be kept at `{}`: {reason}", path.display())]
+    Spill {
+        /// Where the file was.
+        path: std::path::PathBuf,
+        /// The system's words.
+        reason: String,
     },
     /// Worker threads could not be started.
     #[error("worker threads could not be started: {0}")]
@@ -125,7 +138,13 @@ impl From<WriteError> for RunError {
 impl RunError {
     /// A method's error in a stage.
     pub(super) fn method(stage: &StageProgram, error: MethodError) -> Self {
-        RunError::Method { stage: stage.name.clone(), method: stage.method.clone(), message: error.message }
+        RunError::Method {
+            stage: stage.name.clone(),
+            method: stage.method.clone(),
+            message: error.message,
+            help: error.help,
+            span: stage.span,
+        }
     }
 
     /// How to fix it, where known.
@@ -139,14 +158,19 @@ impl RunError {
                 Some(format!("take it from one model: `on \"{tensor}\" {{ copy = {first} }}`"))
             }
             RunError::Memory { .. } => Some("raise `--memory` or lower `--threads`".to_owned()),
+            RunError::Spill { .. } => Some(
+                "whole models are put aside beside the output: make room there, or save elsewhere".to_owned(),
+            ),
+            RunError::Method { help, .. } => help.clone(),
             RunError::Changed(_) => Some("run again when nothing writes to it".to_owned()),
             _ => None,
         }
     }
 
-    /// Whether the finished part should be kept for a resume: after Ctrl-C only.
+    /// Whether the finished part should be kept for a resume: after Ctrl-C, and after a method gave up, which may be a plugin's passing
+    /// trouble. The other errors would come again.
     pub fn keeps_progress(&self) -> bool {
-        matches!(self, RunError::Cancelled)
+        matches!(self, RunError::Cancelled | RunError::Method { .. })
     }
 }
 

@@ -40,6 +40,17 @@ pub enum Event {
         /// `observe 1`, …, or `write`.
         what: String,
     },
+    /// How far a long call of a method is.
+    Working {
+        /// The stage's name.
+        stage: String,
+        /// In units of the method's choice.
+        done: u64,
+        /// Of how many.
+        total: u64,
+        /// The method's words; may be empty.
+        note: String,
+    },
     /// Bytes so far.
     Progress {
         /// Read from inputs, all passes.

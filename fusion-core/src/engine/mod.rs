@@ -11,13 +11,15 @@ mod memo;
 mod observe;
 mod program;
 mod sidecars;
+mod spill;
 mod wave;
+mod whole;
 mod writer;
 
 use std::collections::BTreeMap;
 use std::sync::atomic::AtomicBool;
 
-use fusion_sdk::TILE;
+use fusion_sdk::{Prepared, TILE};
 use serde::Serialize;
 
 use crate::checkpoint::blocks::BLOCK_ELEMENTS;
@@ -29,6 +31,8 @@ use crate::plan::{Options, Output, Plan};
 use context::Context;
 use device::Placement;
 use wave::WaveRun;
+
+pub(crate) use whole::group_bytes;
 
 pub use error::{NonFinite, RunError};
 pub use events::{Event, Listener};
@@ -116,6 +120,7 @@ pub fn run(
             placement: &placement,
             chunk,
             allow_non_finite: options.allow_non_finite,
+            memory: options.memory,
         };
         outputs.push(one_output(plan, options, recipe, &wave)?);
     }
@@ -312,10 +317,16 @@ pub(crate) fn wave_state_bytes(program: &Program, output: &Output, registry: &Re
     }
     largest
         .into_iter()
-        .filter_map(|(stage, (_, group))| wave::prepare(program, registry, stage, group).ok())
-        .map(|kernel| {
-            let (state, partial) = kernel.state_bytes();
-            8 * (state + partial) as u64
+        .map(|(stage, (_, group))| match wave::prepare(program, registry, stage, group) {
+            Ok(Prepared::Elementwise(kernel)) => {
+                let (state, partial) = kernel.state_bytes();
+                8 * (state + partial) as u64
+            }
+            Ok(Prepared::Whole(kernel)) => {
+                group_bytes(program, &program.stages[stage], group) + kernel.scratch_bytes() as u64
+            }
+            Ok(Prepared::Model(kernel)) => kernel.scratch_bytes() as u64,
+            Err(_) => 0, // a plugin's method that is only declared: its library is not loaded to plan
         })
         .sum()
 }

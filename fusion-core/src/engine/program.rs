@@ -15,8 +15,8 @@ use crate::tensor::{Dtype, prefetch, to_f32};
 
 /// How a step fills its slot.
 pub(super) enum Action<'a> {
-    /// Convert stored bytes.
-    Load { bytes: &'a [u8], dtype: Dtype },
+    /// Convert stored bytes, of an input or of a result that was computed whole.
+    Load { bytes: &'a [u8], dtype: Dtype, input: bool },
     /// Add a low-rank delta to the only input.
     Adapt { delta: &'a LowRank },
     /// Run a kernel.
@@ -42,14 +42,17 @@ pub(super) trait Parts<'a> {
     fn bytes(&self, source: usize, tensor: usize) -> &'a [u8];
     fn delta(&self, id: TensorId) -> Option<&'a LowRank>;
     fn kernel(&self, stage: usize, group: usize) -> Option<&'a dyn Kernel>;
+    /// What has been computed whole, as f32.
+    fn result(&self, id: TensorId) -> Option<&'a [u8]>;
 }
 
 impl<'a> TileProgram<'a> {
     /// The program that computes `roots` (each keeps its slot to the end; the last root's step is last).
     pub(super) fn new(program: &Program, roots: &[TensorId], parts: &impl Parts<'a>) -> (Self, Vec<usize>) {
-        let order = program.closure(roots);
+        let order = program.closure_until(roots, |id| parts.result(id).is_some());
         let inputs_of = |id: &TensorId| -> Vec<TensorId> {
             match &program.tensor(*id).origin {
+                _ if parts.result(*id).is_some() => Vec::new(),
                 Origin::Stored { .. } => Vec::new(),
                 Origin::Adapted { base, .. } => vec![*base],
                 Origin::Computed { inputs, .. } => inputs.clone(),
@@ -76,10 +79,13 @@ impl<'a> TileProgram<'a> {
             });
             slot_of.insert(*id, slot);
             let inputs = inputs_of(id);
+            let made = parts.result(*id).map(|bytes| Action::Load { bytes, dtype: Dtype::F32, input: false });
             let action = match &program.tensor(*id).origin {
+                _ if made.is_some() => made,
                 Origin::Stored { source, tensor } => Some(Action::Load {
                     bytes: parts.bytes(*source, *tensor),
                     dtype: program.tensor(*id).dtype,
+                    input: true,
                 }),
                 Origin::Adapted { .. } => parts.delta(*id).map(|delta| Action::Adapt { delta }),
                 Origin::Computed { stage, group, member, .. } => parts
@@ -123,7 +129,7 @@ impl<'a> TileProgram<'a> {
         self.steps
             .iter()
             .map(|step| match step.action {
-                Action::Load { dtype, .. } => (len * dtype.size()) as u64,
+                Action::Load { dtype, input: true, .. } => (len * dtype.size()) as u64,
                 _ => 0,
             })
             .sum()
@@ -189,7 +195,7 @@ pub(super) fn run_step(
 ) {
     let out = &mut out[at..at + len];
     match &step.action {
-        Action::Load { bytes, dtype } => {
+        Action::Load { bytes, dtype, .. } => {
             let size = dtype.size();
             let start = offset as usize * size;
             let part = &bytes[start..start + len * size];

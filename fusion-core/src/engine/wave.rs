@@ -2,9 +2,10 @@
 //! and no more statistics are held than the memory budget allows.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 use std::sync::atomic::AtomicUsize;
 
-use fusion_sdk::{ErrorKind, Kernel, MethodError};
+use fusion_sdk::{ErrorKind, Kernel, MethodError, Prepared};
 
 use super::apply::{HashDuty, Make, Task, apply};
 use super::context::Context;
@@ -12,6 +13,7 @@ use super::device::Placement;
 use super::error::RunError;
 use super::observe::observe_stage;
 use super::program::{Parts, TileProgram};
+use super::whole::{Made, Results, model_stage, whole_stage};
 use crate::checkpoint::LowRank;
 use crate::checkpoint::write::Transaction;
 use crate::method::Registry;
@@ -24,7 +26,43 @@ const WAVE: u64 = 256 << 20;
 /// Kernels by stage, then group.
 type Kernels = BTreeMap<usize, BTreeMap<usize, Box<dyn Kernel>>>;
 
-/// Cuts the pending tensors into waves. Statistics over the whole model need all tensors at once.
+/// Output tensors that must be in one wave: they share a kernel. In order of their first.
+fn units(program: &Program, output: &Output, pending: &[usize]) -> Vec<Vec<usize>> {
+    let mut units: Vec<Vec<usize>> = Vec::new();
+    let mut unit_of: BTreeMap<(usize, usize), usize> = BTreeMap::new();
+    for &index in pending {
+        let shared: BTreeSet<(usize, usize)> = program
+            .closure(&[output.tensors[index].tensor])
+            .into_iter()
+            .filter_map(|id| match program.tensor(id).origin {
+                Origin::Computed { stage, group, .. } if program.stages[stage].groups[group].len() > 1 => {
+                    Some((stage, group))
+                }
+                _ => None,
+            })
+            .collect();
+        let met: BTreeSet<usize> = shared.iter().filter_map(|key| unit_of.get(key).copied()).collect();
+        let mut met = met.into_iter();
+        let home = met.next().unwrap_or_else(|| {
+            units.push(Vec::new());
+            units.len() - 1
+        });
+        units[home].push(index);
+        for other in met {
+            let moved = std::mem::take(&mut units[other]);
+            units[home].extend(moved);
+            unit_of.values_mut().filter(|unit| **unit == other).for_each(|unit| *unit = home);
+        }
+        unit_of.extend(shared.into_iter().map(|key| (key, home)));
+    }
+    units.retain(|unit| !unit.is_empty());
+    for unit in &mut units {
+        unit.sort_unstable();
+    }
+    units
+}
+
+/// Cuts the pending tensors into waves. Tensors that share a kernel go together.
 pub(super) fn cut(
     program: &Program,
     output: &Output,
@@ -32,25 +70,17 @@ pub(super) fn cut(
     registry: &Registry,
     budget: u64,
 ) -> Result<Vec<Vec<usize>>, RunError> {
-    let roots: Vec<TensorId> = pending.iter().map(|index| output.tensors[*index].tensor).collect();
-    let whole = program.closure(&roots).iter().any(|id| match &program.tensor(*id).origin {
-        Origin::Computed { stage, group, .. } => program.stages[*stage].groups[*group].len() > 1,
-        _ => false,
-    });
-    if whole {
-        return Ok(vec![pending.to_vec()]);
-    }
     let mut waves = Vec::new();
     let (mut wave, mut elements, mut state) = (Vec::new(), 0, 0);
-    for &index in pending {
-        let tensor = output.tensors[index].tensor;
-        let own: u64 = state_of(program, registry, tensor)?;
+    for unit in units(program, output, pending) {
+        let tensors: Vec<TensorId> = unit.iter().map(|index| output.tensors[*index].tensor).collect();
+        let own: u64 = state_of(program, registry, &tensors)?;
         if !wave.is_empty() && (elements >= WAVE || state + own > budget) {
             waves.push(std::mem::take(&mut wave));
             (elements, state) = (0, 0);
         }
-        wave.push(index);
-        elements += program.tensor(tensor).len();
+        wave.extend(unit);
+        elements += tensors.iter().map(|tensor| program.tensor(*tensor).len()).sum::<u64>();
         state += own;
     }
     if !wave.is_empty() {
@@ -59,11 +89,22 @@ pub(super) fn cut(
     Ok(waves)
 }
 
-fn state_of(program: &Program, registry: &Registry, tensor: TensorId) -> Result<u64, RunError> {
+/// Bytes of the statistics and whole results that these tensors need.
+fn state_of(program: &Program, registry: &Registry, tensors: &[TensorId]) -> Result<u64, RunError> {
     let mut bytes = 0;
-    for id in program.closure(&[tensor]) {
-        if let Origin::Computed { stage, group, .. } = program.tensor(id).origin {
-            bytes += prepare(program, registry, stage, group)?.state_bytes().0 as u64;
+    let mut seen = BTreeSet::new();
+    for id in program.closure(tensors) {
+        if let Origin::Computed { stage, group, .. } = program.tensor(id).origin
+            && seen.insert((stage, group))
+        {
+            bytes += match prepare(program, registry, stage, group)? {
+                Prepared::Elementwise(kernel) => kernel.state_bytes().0 as u64,
+                Prepared::Whole(_) => {
+                    let members = program.stages[stage].groups[group].iter();
+                    4 * members.map(|member| program.tensor(member.tensor).len()).sum::<u64>()
+                }
+                Prepared::Model(_) => 0, // its results are in a file
+            };
         }
     }
     Ok(bytes)
@@ -74,7 +115,7 @@ pub(super) fn prepare(
     registry: &Registry,
     stage: usize,
     group: usize,
-) -> Result<Box<dyn Kernel>, RunError> {
+) -> Result<Prepared, RunError> {
     let stage_program = &program.stages[stage];
     let method = registry
         .get(&stage_program.method)
@@ -90,6 +131,7 @@ struct Lookup<'a> {
     bytes: &'a BTreeMap<(usize, usize), &'a [u8]>,
     deltas: &'a BTreeMap<TensorId, LowRank>,
     kernels: Option<&'a Kernels>,
+    results: &'a Results,
 }
 
 impl<'a> Parts<'a> for Lookup<'a> {
@@ -104,6 +146,10 @@ impl<'a> Parts<'a> for Lookup<'a> {
     fn kernel(&self, stage: usize, group: usize) -> Option<&'a dyn Kernel> {
         self.kernels?.get(&stage)?.get(&group).map(|kernel| &**kernel)
     }
+
+    fn result(&self, id: TensorId) -> Option<&'a [u8]> {
+        self.results.get(&id).map(Made::bytes)
+    }
 }
 
 /// Everything a wave needs from its run.
@@ -115,6 +161,8 @@ pub(super) struct WaveRun<'a> {
     pub(super) placement: &'a Placement<'a>,
     pub(super) chunk: usize,
     pub(super) allow_non_finite: bool,
+    /// The budget in bytes.
+    pub(super) memory: u64,
 }
 
 impl WaveRun<'_> {
@@ -125,26 +173,49 @@ impl WaveRun<'_> {
         let closure = self.with_groups(&roots);
         let bytes = self.map_bytes(&closure)?;
         let deltas = self.deltas(&closure)?;
+        let groups: BTreeSet<(usize, usize)> = closure
+            .iter()
+            .filter_map(|id| match program.tensor(*id).origin {
+                Origin::Computed { stage, group, .. } => Some((stage, group)),
+                _ => None,
+            })
+            .collect();
         let mut kernels = Kernels::new();
-        for id in &closure {
-            if let Origin::Computed { stage, group, .. } = program.tensor(*id).origin {
-                let of_stage = kernels.entry(stage).or_default();
-                if let std::collections::btree_map::Entry::Vacant(slot) = of_stage.entry(group) {
-                    slot.insert(prepare(program, self.registry, stage, group)?);
+        let mut results = Results::new();
+        let stages: BTreeSet<usize> = groups.iter().map(|(stage, _)| *stage).collect();
+        for stage in stages {
+            let mut tiles = BTreeMap::new();
+            let mut wholes = BTreeMap::new();
+            let mut models = BTreeMap::new();
+            for &(_, group) in groups.range((stage, 0)..(stage + 1, 0)) {
+                match prepare(program, self.registry, stage, group)? {
+                    Prepared::Elementwise(kernel) => drop(tiles.insert(group, kernel)),
+                    Prepared::Whole(kernel) => drop(wholes.insert(group, kernel)),
+                    Prepared::Model(kernel) => drop(models.insert(group, kernel)),
                 }
             }
+            let (context, pool, of) = (self.context, self.pool, &program.stages[stage]);
+            let made = {
+                let lookup =
+                    Lookup { bytes: &bytes, deltas: &deltas, kernels: Some(&kernels), results: &results };
+                if tiles.values().any(|kernel| kernel.observing()) {
+                    observe_stage(context, pool, of, &mut tiles, &lookup)?;
+                }
+                let mut made = Results::new();
+                if !wholes.is_empty() {
+                    made.extend(whole_stage(context, pool, of, &wholes, &lookup, self.memory / 2)?);
+                }
+                for (group, kernel) in models {
+                    let folder = self.output.target.path().parent().unwrap_or(Path::new("."));
+                    made.extend(model_stage(context, pool, of, (group, &*kernel), &lookup, folder)?);
+                }
+                made
+            };
+            context.judge_values(self.allow_non_finite)?;
+            results.extend(made);
+            kernels.insert(stage, tiles);
         }
-        let stages: Vec<usize> = kernels.keys().copied().collect();
-        for stage in stages {
-            let Some(mut own) = kernels.remove(&stage) else { continue };
-            if own.values().any(|kernel| kernel.observing()) {
-                let lookup = Lookup { bytes: &bytes, deltas: &deltas, kernels: Some(&kernels) };
-                observe_stage(self.context, self.pool, &program.stages[stage], &mut own, &lookup)?;
-                self.context.judge_values(self.allow_non_finite)?;
-            }
-            kernels.insert(stage, own);
-        }
-        let lookup = Lookup { bytes: &bytes, deltas: &deltas, kernels: Some(&kernels) };
+        let lookup = Lookup { bytes: &bytes, deltas: &deltas, kernels: Some(&kernels), results: &results };
         let tasks = self.tasks(wave, &lookup);
         apply(self.context, self.pool, &tasks, self.chunk, self.placement, &self.output.path, transaction)?;
         self.context.judge_values(self.allow_non_finite)

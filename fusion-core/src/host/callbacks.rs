@@ -3,7 +3,10 @@
 use std::ffi::c_void;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use fusion_abi::{FUSION_ABI_MAJOR, FUSION_ABI_MINOR, fusion_host, fusion_status, fusion_str};
+use fusion_abi::{
+    FUSION_ABI_MAJOR, FUSION_ABI_MINOR, fusion_host, fusion_model_v1, fusion_status, fusion_str,
+};
+use fusion_sdk::Context;
 
 /// What a plugin has reported.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,9 +26,13 @@ pub(super) struct Host {
     table: fusion_host,
     /// The last one: a plugin that reports at every call must not fill the memory.
     report: Mutex<Option<Report>>,
+    /// For the table of a long call: what it may ask, and its models (or NULL). Both live through the call.
+    context: Option<*const Context<'static>>,
+    models: *const fusion_model_v1,
 }
 
-// SAFETY: the table is never written after it was made, and its `ctx` points to this very struct, whose only other field is a mutex.
+// SAFETY: the table is never written after it was made, its `ctx` points to this very struct, and the other fields are a mutex and
+// pointers to what outlives the table and may be used from any thread.
 unsafe impl Send for Host {}
 // SAFETY: as above.
 unsafe impl Sync for Host {}
@@ -45,8 +52,18 @@ impl Host {
                 service: Some(service),
             },
             report: Mutex::default(),
+            context: None,
+            models: std::ptr::null(),
         });
         host.table.ctx = (&raw mut *host).cast();
+        host
+    }
+
+    /// A table for one long call.
+    pub(super) fn during(context: &Context<'_>, models: Option<&fusion_model_v1>) -> Box<Self> {
+        let mut host = Host::new();
+        host.context = Some(std::ptr::from_ref(context).cast());
+        host.models = models.map_or(std::ptr::null(), std::ptr::from_ref);
         host
     }
 
@@ -94,21 +111,34 @@ unsafe extern "C" fn report(ctx: *mut c_void, code: fusion_status, message: fusi
     *host.report() = Some(Report { code, message, pointer });
 }
 
-unsafe extern "C" fn progress(_: *mut c_void, done: u64, total: u64, note: fusion_str) {
+/// # Safety
+/// `ctx` is a `Host`, and its call goes on.
+unsafe fn context<'a>(ctx: *mut c_void) -> Option<&'a Context<'a>> {
+    // SAFETY: as promised.
+    unsafe { (*ctx.cast::<Host>()).context.map(|context| &*context.cast::<Context<'a>>()) }
+}
+
+unsafe extern "C" fn progress(ctx: *mut c_void, done: u64, total: u64, note: fusion_str) {
+    // SAFETY: the plugin's text, valid for the call, and the table's own context.
+    let (note, context) = unsafe { (owned(note), context(ctx)) };
+    match context {
+        Some(context) => context.progress(done, total, &note),
+        None => tracing::debug!(target: "plugin", done, total, "{note}"),
+    }
+}
+
+/// No in element-wise calls, which last microseconds: the engine stops between them.
+unsafe extern "C" fn cancelled(ctx: *mut c_void) -> u32 {
+    // SAFETY: the table's own context, during a call.
+    unsafe { context(ctx) }.map_or(0, |context| u32::from(context.check().is_err()))
+}
+
+unsafe extern "C" fn service(ctx: *mut c_void, id: fusion_str) -> *const c_void {
     // SAFETY: the plugin's text, valid for the call.
-    let note = unsafe { owned(note) };
-    tracing::debug!(target: "plugin", done, total, "{note}");
+    let id = unsafe { owned(id) };
+    if id == "fusion.model/1" {
+        // SAFETY: the table's own context.
+        return unsafe { (*ctx.cast::<Host>()).models.cast() };
+    }
+    super::services::service(&id).unwrap_or(std::ptr::null())
 }
-
-/// Always no: element-wise calls, the only ones so far, last microseconds, and the engine stops between them.
-unsafe extern "C" fn cancelled(_: *mut c_void) -> u32 {
-    0
-}
-
-/// No service is offered yet.
-unsafe extern "C" fn service(_: *mut c_void, _: fusion_str) -> *const c_void {
-    std::ptr::null()
-}
-
-/// Ids of the services that [`service`] gives.
-pub(super) const SERVICES: &[&str] = &[];

@@ -3,10 +3,11 @@
 use std::collections::BTreeSet;
 
 use fusion_abi::{
-    FUSION_KERNEL_ELEMENTWISE, FUSION_NEEDS_RNG, FUSION_PORT_SETTINGS, FUSION_SPACE_DATASET,
-    FUSION_SPACE_WEIGHTS, FUSION_THREADING_PROCESS, fusion_method, fusion_port, fusion_str,
+    FUSION_KERNEL_ELEMENTWISE, FUSION_KERNEL_GROUP, FUSION_KERNEL_MODEL, FUSION_KERNEL_TENSOR,
+    FUSION_NEEDS_RNG, FUSION_PORT_SETTINGS, FUSION_SPACE_DATASET, FUSION_SPACE_DELTA, FUSION_SPACE_WEIGHTS,
+    FUSION_THREADING_PROCESS, fusion_method, fusion_port, fusion_str,
 };
-use fusion_sdk::{About, Category, Class, Described, Port, Space};
+use fusion_sdk::{About, Category, Claim, Class, Described, Port, Space};
 
 use super::callbacks::owned;
 
@@ -66,8 +67,15 @@ pub(super) unsafe fn described(method: &fusion_method) -> Result<Described, Stri
     let Some(&category) = CATEGORIES.get(method.category as usize) else {
         return fail(format!("there is no category {}", method.category));
     };
-    if method.kernel != FUSION_KERNEL_ELEMENTWISE {
-        return fail(format!("kernel class {} is not run by this version of fusion", method.kernel));
+    let class = match method.kernel {
+        FUSION_KERNEL_ELEMENTWISE => Class::Elementwise,
+        FUSION_KERNEL_TENSOR => Class::WholeTensor,
+        FUSION_KERNEL_GROUP => Class::Group,
+        FUSION_KERNEL_MODEL => Class::WholeModel,
+        other => return fail(format!("kernel class {other} is not run by this version of fusion")),
+    };
+    if method.needs & !FUSION_NEEDS_RNG != 0 {
+        return fail(format!("it needs {:#x}, which this version of fusion does not know", method.needs));
     }
     if method.threading > FUSION_THREADING_PROCESS {
         return fail(format!("there is no threading class {}", method.threading));
@@ -80,16 +88,14 @@ pub(super) unsafe fn described(method: &fusion_method) -> Result<Described, Stri
         Ok(_) => return fail("its parameter schema is no object".to_owned()),
         Err(error) => return fail(format!("its parameter schema is not JSON: {error}")),
     };
-    if method.plan.is_some() {
-        return fail("it has a `plan`, which this version of fusion does not ask yet".to_owned());
-    }
     if method.n_numbers > MANY || (method.n_numbers > 0 && method.numbers.is_null()) {
         return fail(format!("its list of {} numbers is broken", method.n_numbers));
     }
     let needed = [
         ("create", method.create.is_some()),
         ("destroy", method.destroy.is_some()),
-        ("apply", method.apply.is_some()),
+        ("apply", method.apply.is_some() || class == Class::WholeModel),
+        ("run", method.run.is_some() || class != Class::WholeModel),
     ];
     let observes = [
         ("state_new", method.state_new.is_some()),
@@ -99,6 +105,9 @@ pub(super) unsafe fn described(method: &fusion_method) -> Result<Described, Stri
         ("state_free", method.state_free.is_some()),
     ];
     let observing = method.observe_passes > 0 || method.observing.is_some();
+    if observing && class != Class::Elementwise {
+        return fail("it has observe passes, which only element-wise methods can have".to_owned());
+    }
     let missing =
         needed.into_iter().chain(observes.into_iter().filter(|_| observing)).find(|(_, there)| !there);
     if let Some((name, _)) = missing {
@@ -119,6 +128,20 @@ pub(super) unsafe fn described(method: &fusion_method) -> Result<Described, Stri
         }
         read.push(port);
     }
+    if read.iter().any(|port| port.space == Space::Delta) {
+        let based = read.iter().any(|port| {
+            port.role == "base" && port.space == Space::Model && (port.min, port.max) == (1, Some(1))
+        });
+        if !based || class == Class::WholeModel {
+            return fail(
+                "it takes task vectors, so it needs a port `base` for exactly one model, and cannot be a \
+                 whole-model method"
+                    .to_owned(),
+            );
+        }
+    }
+    let claims: Vec<Claim> =
+        Claim::ALL.iter().filter(|(_, bit)| method.traits & bit != 0).map(|(claim, _)| *claim).collect();
     let about = About {
         id,
         version: method.version,
@@ -127,11 +150,10 @@ pub(super) unsafe fn described(method: &fusion_method) -> Result<Described, Stri
         formula,
         citation,
         ports: read,
-        class: Class::Elementwise,
-        passes: method.observe_passes,
         random: method.needs & FUSION_NEEDS_RNG != 0,
+        claims: claims.leak(),
     };
-    Ok(Described { about, params })
+    Ok(Described { about, class, passes: method.observe_passes, params })
 }
 
 /// # Safety
@@ -147,6 +169,7 @@ unsafe fn one_port(port: &fusion_port) -> Result<Port, String> {
     }
     let space = match port.space {
         FUSION_SPACE_WEIGHTS => Space::Model,
+        FUSION_SPACE_DELTA => Space::Delta,
         FUSION_SPACE_DATASET => Space::Dataset,
         other => return Err(format!("port `{role}`: space {other} is not run by this version of fusion")),
     };

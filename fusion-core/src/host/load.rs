@@ -9,9 +9,10 @@ use fusion_sdk::Method;
 use libloading::os::unix::{Library, RTLD_LOCAL, RTLD_NOW};
 
 use super::HostError;
-use super::callbacks::{Host, SERVICES, owned};
+use super::callbacks::{Host, owned};
 use super::describe::{MANY, described};
-use super::kernel::DynamicMethod;
+use super::method::DynamicMethod;
+use super::services::SERVICES;
 
 /// One at a time: not every system's loader is thread-safe.
 static LOADING: Mutex<()> = Mutex::new(());

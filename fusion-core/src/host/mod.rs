@@ -5,10 +5,18 @@
 
 mod callbacks;
 mod describe;
-mod kernel;
+mod elementwise;
+mod frame;
+mod instance;
 mod load;
+mod method;
+mod model;
+mod scratch;
+mod services;
+mod whole;
 
 pub use load::{Plugin, load};
+pub use services::{SERVICES, service};
 
 /// Why a plugin cannot be used.
 #[derive(Debug, thiserror::Error)]

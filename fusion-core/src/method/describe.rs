@@ -20,6 +20,7 @@ pub(crate) fn descriptor(described: &Described) -> MethodDescriptor {
                 role: port.role.to_owned(),
                 space: match port.space {
                     fusion_sdk::Space::Model => Space::Model,
+                    fusion_sdk::Space::Delta => Space::Delta,
                     fusion_sdk::Space::Dataset => Space::Dataset,
                 },
                 min: port.min,
@@ -29,11 +30,14 @@ pub(crate) fn descriptor(described: &Described) -> MethodDescriptor {
             })
             .collect(),
         params: described.params.clone(),
-        kernel: match about.class {
+        kernel: match described.class {
             Class::Elementwise => KernelClass::Elementwise,
+            Class::WholeTensor => KernelClass::WholeTensor,
+            Class::Group => KernelClass::Group,
+            Class::WholeModel => KernelClass::WholeModel,
             Class::Route => KernelClass::Route,
         },
-        passes: about.passes,
+        passes: described.passes,
         random: about.random,
     }
 }

@@ -6,7 +6,7 @@ pub mod device;
 use std::collections::BTreeMap;
 
 use fusion_dsl::descriptor::MethodDescriptor;
-use fusion_sdk::{Class, Described, Elementwise, Method, erase};
+use fusion_sdk::{Class, Described, Method};
 
 pub use device::DeviceName;
 
@@ -46,12 +46,7 @@ impl Registry {
         Registry::default()
     }
 
-    /// Adds an element-wise method that runs on the CPU's fused kernels only.
-    pub fn add<K: Elementwise>(&mut self) {
-        self.add_method(erase::<K>());
-    }
-
-    /// Adds an element-wise method without its type, such as one of a plugin.
+    /// Adds a method that runs on the CPU.
     pub fn add_method(&mut self, method: Box<dyn Method>) {
         let descriptor = describe::descriptor(&method.describe());
         self.insert(Entry {
@@ -62,17 +57,16 @@ impl Registry {
         });
     }
 
-    /// Adds an element-wise method that also has a form on burn devices.
+    /// Adds an element-wise method whose kernel `K` also has a form on burn devices.
     #[cfg(feature = "burn")]
-    pub fn add_on_device<K: device::OnDevice>(&mut self) {
-        let method = erase::<K>();
+    pub fn add_on_device<K: device::OnDevice>(&mut self, method: Box<dyn Method>) {
         let descriptor = describe::descriptor(&method.describe());
         self.insert(Entry { descriptor, method: Some(method), on_device: Some(device::apply::<K>) });
     }
 
     /// Adds a method without arithmetic: the planner routes its tensors.
     pub fn add_route(&mut self, described: &Described) {
-        debug_assert_eq!(described.about.class, Class::Route);
+        debug_assert_eq!(described.class, Class::Route);
         self.insert(Entry {
             descriptor: describe::descriptor(described),
             method: None,

@@ -1,10 +1,11 @@
-//! Element-wise stages: the inputs are matched by name and shape, settings resolved per tensor, kernels prepared once to see
+//! Stages that compute: the inputs are matched by name and shape, settings resolved per tensor, kernels prepared once to see
 //! whether they accept them.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use fusion_dsl::codes::Code;
+use fusion_dsl::descriptor::KernelClass;
 use fusion_dsl::diag::{Diagnostic, Severity};
 use fusion_dsl::glob;
 use fusion_dsl::graph::{Node, NodeId, Rule, Selector, Stage, Value};
@@ -13,13 +14,14 @@ use fusion_sdk::{ErrorKind, MethodError, Scope};
 
 use super::build::Builder;
 use super::ir::{Member, Origin, Position, StageProgram, TensorId, TensorNode, View, ViewEntry};
+use super::outputs::size;
 use super::report::{CopyReport, StageReport, stage_settings};
 use super::settings::StageSettings;
 use crate::method::Entry;
 use crate::tensor::Dtype;
 
 impl<'a> Builder<'a> {
-    pub(super) fn elementwise(&mut self, id: NodeId, node: &'a Node, stage: &'a Stage, entry: &'a Entry) {
+    pub(super) fn computed(&mut self, id: NodeId, node: &'a Node, stage: &'a Stage, entry: &'a Entry) {
         let inputs: Option<Vec<Arc<View>>> = stage
             .edges
             .iter()
@@ -45,14 +47,20 @@ impl<'a> Builder<'a> {
         let mut identical = 0;
         let mut missing = Missing::default();
         let mut prepared: HashSet<(*const super::ir::Resolved, Vec<usize>)> = HashSet::new();
-        let whole_model = match entry.method.as_ref().map(|method| method.scope(&settings.stage_level())) {
-            Some(Ok(scope)) => scope == Scope::Model,
+        let scope = match entry.method.as_ref().map(|method| method.scope(&settings.stage_level())) {
+            Some(Ok(scope)) => scope,
             Some(Err(error)) => {
                 self.method_error(node, stage, &error, None);
                 return;
             }
-            None => false,
+            // A plugin's method that is only declared: what its class does unless it says otherwise.
+            None => match entry.descriptor.kernel {
+                KernelClass::WholeModel => Scope::Model,
+                KernelClass::Group => Scope::Layer,
+                _ => Scope::Tensor,
+            },
         };
+        let mut group_of: HashMap<u32, usize> = HashMap::new();
         let mut refused = BTreeSet::new();
         for &name in &names {
             let position =
@@ -98,7 +106,11 @@ impl<'a> Builder<'a> {
             }
             let dtype = if dtypes.iter().all(|dtype| *dtype == dtypes[0]) { dtypes[0] } else { Dtype::F32 };
             let resolved = settings.resolve(name, position);
-            let group = if whole_model { 0 } else { groups.len() };
+            let group = match (scope, position) {
+                (Scope::Model, _) => 0,
+                (Scope::Layer, Position::Layer(layer)) => *group_of.entry(layer).or_insert(groups.len()),
+                _ => groups.len(),
+            };
             if groups.len() <= group {
                 groups.push(Vec::new());
             }
@@ -115,16 +127,17 @@ impl<'a> Builder<'a> {
             let fresh = prepared.insert((Arc::as_ptr(&resolved), shape.clone()));
             groups[group].push(Member { name: name.clone(), position, shape, settings: resolved, tensor });
             view.tensors.insert(name.clone(), ViewEntry { tensor, position });
-            if fresh && !whole_model {
+            if fresh && scope == Scope::Tensor {
                 let one = StageProgram {
                     name: node.name.clone(),
                     method: stage.method.clone(),
                     groups: vec![vec![groups[group][groups[group].len() - 1].clone()]],
                     seed: 0,
                     inputs: Vec::new(),
+                    layers: first.layers,
                     span: stage.method_span,
                 };
-                self.try_prepare(node, stage, entry, &one, name, &mut refused);
+                self.try_prepare(node, stage, entry, (&one, 0), name, &mut refused);
             }
         }
         self.report_missing(stage, &inputs, &missing);
@@ -140,18 +153,29 @@ impl<'a> Builder<'a> {
             groups,
             seed,
             inputs: stage.edges.iter().map(|edge| self.graph.node(edge.input.node).name.clone()).collect(),
+            layers: first.layers,
             span: stage.method_span,
         };
-        if whole_model && !program.groups.is_empty() {
-            self.try_prepare(node, stage, entry, &program, "all tensors", &mut refused);
+        match scope {
+            Scope::Tensor => {}
+            Scope::Model if program.groups.is_empty() => {}
+            Scope::Model => {
+                self.try_prepare(node, stage, entry, (&program, 0), "all tensors", &mut refused);
+            }
+            Scope::Layer => {
+                for (index, group) in program.groups.iter().enumerate() {
+                    self.try_prepare(node, stage, entry, (&program, index), &group[0].name, &mut refused);
+                }
+            }
         }
+        self.check_memory(node, &program, entry);
         let computed = program.groups.iter().map(Vec::len).sum();
         let report = StageReport {
             node: id,
             name: node.name.clone(),
             verb: stage.verb.word().to_owned(),
             method: stage.method.clone(),
-            kernel: "element-wise".to_owned(),
+            kernel: entry.descriptor.kernel.words().to_owned(),
             passes: entry.descriptor.passes,
             inputs: program.inputs.clone(),
             tensors: view.tensors.len(),
@@ -177,15 +201,49 @@ impl<'a> Builder<'a> {
         node: &Node,
         stage: &Stage,
         entry: &Entry,
-        program: &StageProgram,
+        (program, group): (&StageProgram, usize),
         name: &str,
         refused: &mut BTreeSet<String>,
     ) {
         let Some(method) = &entry.method else { return };
-        if let Err(error) = method.prepare(&program.raw_group(0))
+        if let Err(error) = method.prepare(&program.raw_group(group))
             && refused.insert(error.message.clone())
         {
             self.method_error(node, stage, &error, Some(name));
+        }
+    }
+
+    /// What a method must hold at once has to fit the budget; it is known before anything is read.
+    fn check_memory(&mut self, node: &Node, program: &StageProgram, entry: &Entry) {
+        if !matches!(entry.descriptor.kernel, KernelClass::WholeTensor | KernelClass::Group) {
+            return;
+        }
+        let needs = |group: usize| crate::engine::group_bytes(&self.program, program, group);
+        let Some((needed, group)) = (0..program.groups.len()).map(|group| (needs(group), group)).max() else {
+            return;
+        };
+        if needed > self.options.memory {
+            let first = &program.groups[group][0].name;
+            let more = program.groups[group].len() - 1;
+            let what =
+                if more == 0 { format!("`{first}`") } else { format!("`{first}` and {more} more tensors") };
+            let diagnostic = Diagnostic::new(
+                Code::NotEnoughMemory,
+                program.span,
+                format!(
+                    "`{}` of `{}` holds {what} at once, which takes {}; the budget is {}",
+                    program.method,
+                    node.name,
+                    size(needed),
+                    size(self.options.memory)
+                ),
+            )
+            .note("all inputs and the output, in f32")
+            .help(format!(
+                "raise `--memory`, or take it from one model with `on \"{first}\" {{ copy = {} }}`",
+                program.inputs.first().map_or("MODEL", String::as_str)
+            ));
+            self.error(diagnostic);
         }
     }
 
@@ -195,7 +253,7 @@ impl<'a> Builder<'a> {
             ErrorKind::ZeroSum => Code::ZeroSumWeights,
             ErrorKind::Cancelling => Code::CancellingWeights,
             ErrorKind::Shape => Code::ShapesDiffer,
-            ErrorKind::Invalid | ErrorKind::Failed => Code::MethodFailed,
+            ErrorKind::Invalid | ErrorKind::Failed | ErrorKind::Cancelled => Code::MethodFailed,
         };
         let of_edge = error.input.and_then(|input| stage.edges.get(input));
         let span = error

@@ -66,8 +66,16 @@ impl<'a> Builder<'a> {
         };
         match (stage.verb, entry.descriptor.kernel) {
             (Verb::Stitch, KernelClass::Route) => self.stitch(id, node, stage),
-            (_, KernelClass::Elementwise) => self.elementwise(id, node, stage, entry),
-            _ => self.not_built(stage.method_span, &format!("the kernel class of `{}`", stage.method)),
+            (
+                _,
+                KernelClass::Elementwise
+                | KernelClass::WholeTensor
+                | KernelClass::Group
+                | KernelClass::WholeModel,
+            ) => self.computed(id, node, stage, entry),
+            (_, KernelClass::Route) => {
+                self.not_built(stage.method_span, &format!("the kernel class of `{}`", stage.method))
+            }
         }
     }
 

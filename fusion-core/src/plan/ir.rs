@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use fusion_dsl::span::Span;
-use fusion_sdk::{RawGroup, RawInput, RawTensor};
+use fusion_sdk::{Layer, RawGroup, RawInput, RawTensor};
 use serde_json::{Map, Value as Json};
 
 use crate::checkpoint::{Adapter, Checkpoint, Layout, Stack};
@@ -145,6 +145,8 @@ pub struct StageProgram {
     pub seed: u64,
     /// Names of the inputs, in port order.
     pub inputs: Vec<String>,
+    /// Layers of the result.
+    pub layers: u32,
     /// Where the method is named.
     pub span: Span,
 }
@@ -159,6 +161,10 @@ impl StageProgram {
                 .map(|member| RawTensor {
                     name: member.name.clone(),
                     shape: member.shape.clone(),
+                    layer: match member.position {
+                        Position::Layer(index) => Some(Layer { index, of: self.layers }),
+                        Position::Before | Position::After => None,
+                    },
                     params: member.settings.params.clone(),
                     inputs: member.settings.inputs.clone(),
                 })
@@ -245,10 +251,15 @@ impl Program {
 
     /// The tensors that `roots` are computed from, themselves included, in topological order.
     pub fn closure(&self, roots: &[TensorId]) -> Vec<TensorId> {
+        self.closure_until(roots, |_| false)
+    }
+
+    /// The same, going no further back than to tensors that `there` knows.
+    pub fn closure_until(&self, roots: &[TensorId], there: impl Fn(TensorId) -> bool) -> Vec<TensorId> {
         let mut seen = std::collections::BTreeSet::new();
         let mut stack = roots.to_vec();
         while let Some(id) = stack.pop() {
-            if seen.insert(id) {
+            if seen.insert(id) && !there(id) {
                 match &self.tensor(id).origin {
                     Origin::Stored { .. } => {}
                     Origin::Adapted { base, .. } => stack.push(*base),

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use fusion_dsl::descriptor::KernelClass;
 use fusion_dsl::descriptor::ParamSpec;
 use fusion_dsl::graph::NodeId;
 use fusion_dsl::span::Span;
@@ -341,8 +342,9 @@ pub(super) fn assemble(builder: &Builder<'_>, cost: Cost) -> PlanReport {
     for stage in &mut stages {
         let on_device =
             builder.registry.get(&stage.method).is_some_and(|entry| entry.on(builder.options.device));
-        stage.runs_on = match (stage.kernel.as_str(), on_device) {
-            ("route", _) => "headers".to_owned(),
+        let route = stage.kernel == KernelClass::Route.words();
+        stage.runs_on = match (route, on_device) {
+            (true, _) => "headers".to_owned(),
             (_, true) => builder.options.device.to_string(),
             (_, false) => "fused cpu".to_owned(),
         };

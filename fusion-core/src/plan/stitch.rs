@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use fusion_dsl::codes::Code;
+use fusion_dsl::descriptor::KernelClass;
 use fusion_dsl::diag::Diagnostic;
 use fusion_dsl::graph::{Node, NodeId, Stage};
 use fusion_dsl::span::Span;
@@ -130,7 +131,7 @@ impl Builder<'_> {
             name: node.name.clone(),
             verb: stage.verb.word().to_owned(),
             method: stage.method.clone(),
-            kernel: "route".to_owned(),
+            kernel: KernelClass::Route.words().to_owned(),
             passes: 0,
             inputs,
             tensors: view.tensors.len(),

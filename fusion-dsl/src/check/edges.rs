@@ -151,7 +151,9 @@ impl Build<'_> {
         let predicts = matches!(verb, Verb::Evaluate | Verb::Distill | Verb::Select | Verb::Ensemble)
             && port.space == Space::Model
             && space == Space::Ensemble;
-        if space == port.space || predicts {
+        // The engine subtracts the base.
+        let task_vector = port.space == Space::Delta && space == Space::Model;
+        if space == port.space || predicts || task_vector {
             return true;
         }
         let what = self.describe(input);
@@ -162,7 +164,6 @@ impl Build<'_> {
         )
         .secondary(self.raw(input.node).name_span, "declared here");
         diagnostic = match (port.space, space) {
-            (Space::Delta, Space::Model) => diagnostic.help("a delta is a model minus its base"),
             (Space::Model, Space::Ensemble) => {
                 diagnostic.help("an ensemble becomes one model by `distill NAME using … { teacher … }`")
             }

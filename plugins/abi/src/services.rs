@@ -89,7 +89,6 @@ pub struct fusion_model_v1 {
     /// Gives what `read` filled in back.
     pub release: Option<unsafe extern "C" fn(ctx: *mut c_void, tensor: *const fusion_tensor)>,
     /// Stores member `i` of the result: `n` elements of f32, which are copied. Every member must be written, once.
-    pub write: Option<
-        unsafe extern "C" fn(ctx: *mut c_void, i: u64, data: *const f32, n: u64) -> fusion_status,
-    >,
+    pub write:
+        Option<unsafe extern "C" fn(ctx: *mut c_void, i: u64, data: *const f32, n: u64) -> fusion_status>,
 }

@@ -110,7 +110,7 @@ fn every_method_gives_the_same_bits() {
         assert_eq!(methods[id].scope(params.as_object().unwrap()).unwrap(), whole, "{id}");
         let sizes: &[usize] = match whole {
             fusion_sdk::Scope::Model => &[TILE + 5, 0, 3 * TILE],
-            fusion_sdk::Scope::Tensor => &[BLOCK + TILE + 77],
+            fusion_sdk::Scope::Tensor | fusion_sdk::Scope::Layer => &[BLOCK + TILE + 77],
         };
         let (group, data) = group(base, models, &params, &input, sizes);
         let bits = |method: &dyn Method| -> Vec<u32> {

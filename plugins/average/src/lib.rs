@@ -36,7 +36,7 @@ pub fn register(registry: &mut fusion_core::method::Registry) {
             #[cfg(feature = "burn")]
             registry.add_on_device::<$method>($class::<$method>());
             #[cfg(not(feature = "burn"))]
-            registry.add($class::<$method>());
+            registry.add_method($class::<$method>());
         )+)+};
     }
     add! {

@@ -31,7 +31,13 @@ impl Elementwise for Mean {
                        without increasing inference time, ICML 2022",
             ports: vec![Port { settings: false, ..Port::from(1, None, "the models to average") }],
             random: false,
-            claims: &[Claim::Deterministic, Claim::Commutative, Claim::Idempotent, Claim::Affine, Claim::ScaleEquivariant],
+            claims: &[
+                Claim::Deterministic,
+                Claim::Commutative,
+                Claim::Idempotent,
+                Claim::Affine,
+                Claim::ScaleEquivariant,
+            ],
         }
     }
 

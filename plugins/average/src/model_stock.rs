@@ -12,7 +12,9 @@
 //!
 //! Jang et al., "Model Stock: all we need is just a few fine-tuned models", 2024 (arXiv 2403.19522).
 
-use fusion_sdk::{About, Category, Claim, Elementwise, MethodError, NoParams, Observe, Port, Tasks, Tile, stats};
+use fusion_sdk::{
+    About, Category, Claim, Elementwise, MethodError, NoParams, Observe, Port, Tasks, Tile, stats,
+};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 

@@ -13,7 +13,9 @@
 //!
 //! Shoemake, "Animating rotation with quaternion curves", 1985; White, "Sampling generative networks", 2016.
 
-use fusion_sdk::{About, Category, Claim, Elementwise, MethodError, NoParams, Observe, Port, Tasks, Tile, stats};
+use fusion_sdk::{
+    About, Category, Claim, Elementwise, MethodError, NoParams, Observe, Port, Tasks, Tile, stats,
+};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 

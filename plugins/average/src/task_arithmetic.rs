@@ -57,7 +57,13 @@ impl Elementwise for TaskArithmetic {
                 Port::from(1, None, "the fine-tuned models"),
             ],
             random: false,
-            claims: &[Claim::Deterministic, Claim::Commutative, Claim::Idempotent, Claim::Affine, Claim::ScaleEquivariant],
+            claims: &[
+                Claim::Deterministic,
+                Claim::Commutative,
+                Claim::Idempotent,
+                Claim::Affine,
+                Claim::ScaleEquivariant,
+            ],
         }
     }
 

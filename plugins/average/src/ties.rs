@@ -21,7 +21,10 @@
 //! Yadav et al., "TIES-Merging: resolving interference when merging models", 2023 (arXiv 2306.01708).
 
 use fusion_sdk::select::{Counts, Selection, magnitude_bits};
-use fusion_sdk::{About, Category, Claim, Elementwise, MethodError, Observe, Port, Scope, TILE, Tasks, TensorTask, Tile, simd, stats};
+use fusion_sdk::{
+    About, Category, Claim, Elementwise, MethodError, Observe, Port, Scope, TILE, Tasks, TensorTask, Tile,
+    simd, stats,
+};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 

@@ -5,10 +5,11 @@
 
 use burn::tensor::{Device, Tensor, TensorData};
 use fusion_average::{Dare, Linear, Mean, ModelStock, Slerp, TaskArithmetic, Ties};
+use fusion_core::method::Registry;
 use fusion_core::method::device::{DeviceTile, OnDevice, apply};
 use fusion_sdk::rng::Key;
 use fusion_sdk::testing::tensor;
-use fusion_sdk::{Kernel, RawGroup, TILE, Tile, erase};
+use fusion_sdk::{Kernel, RawGroup, TILE, Tile};
 use serde_json::{Value as Json, json};
 
 fn observe(kernel: &mut dyn Kernel, values: &[Vec<f32>]) {
@@ -39,7 +40,10 @@ fn agrees<K: OnDevice>(params: Json, base: bool, from: &[Json], grid: bool) {
         })
         .collect();
     let group = RawGroup { tensors: vec![tensor("w", &[n], &params, &settings)], seed: 5 };
-    let mut kernel = erase::<K>().prepare(&group).unwrap();
+    let mut registry = Registry::new();
+    fusion_average::register(&mut registry);
+    let method = registry.get(K::about().id).and_then(|entry| entry.method.as_deref()).unwrap();
+    let mut kernel = method.kernel(&group).unwrap();
     observe(&mut *kernel, &values);
     let mut expected = vec![0.0; n];
     for offset in (0..n).step_by(TILE) {

@@ -3,8 +3,9 @@
 //! Both sides compute in f32 in different orders, so results agree to 16 roundings of the largest value in play.
 
 use fusion_average::{Dare, Linear, ModelStock, Slerp, TaskArithmetic, Ties};
+use fusion_sdk::RawGroup;
+use fusion_sdk::method::{elementwise, observing};
 use fusion_sdk::testing::{run, tensor};
-use fusion_sdk::{RawGroup, erase};
 use serde_json::Value as Json;
 
 fn floats(json: &Json) -> Vec<f32> {
@@ -18,12 +19,12 @@ fn results_are_those_of_mergekit() {
     for case in &cases {
         let name = case["name"].as_str().unwrap();
         let method = match case["using"].as_str().unwrap() {
-            "linear" => erase::<Linear>(),
-            "slerp" => erase::<Slerp>(),
-            "task_arithmetic" => erase::<TaskArithmetic>(),
-            "ties" => erase::<Ties>(),
-            "dare" => erase::<Dare>(),
-            "model_stock" => erase::<ModelStock>(),
+            "linear" => elementwise::<Linear>(),
+            "slerp" => observing::<Slerp>(),
+            "task_arithmetic" => elementwise::<TaskArithmetic>(),
+            "ties" => observing::<Ties>(),
+            "dare" => observing::<Dare>(),
+            "model_stock" => observing::<ModelStock>(),
             other => panic!("{other}"),
         };
         let based = case["base"].as_bool().unwrap();

@@ -2,10 +2,13 @@
 //!
 //! Tolerance: f32 sums of N terms are off by at most (N + 4) · 2⁻²⁴ · (|θ₀| + λ Σ|Dᵢ|), which is what [`close`] allows.
 
+use std::sync::OnceLock;
+
 use fusion_average::{Dare, Linear, Mean, ModelStock, Slerp, TaskArithmetic, Ties};
+use fusion_core::method::Registry;
 use fusion_sdk::rng::{Key, threshold};
 use fusion_sdk::testing::{run, tensor};
-use fusion_sdk::{BLOCK, Elementwise, ErrorKind, MethodError, RawGroup, RawTensor, TILE, erase};
+use fusion_sdk::{BLOCK, Elementwise, ErrorKind, Method, MethodError, RawGroup, RawTensor, TILE};
 use serde_json::{Value as Json, json};
 
 const SIZES: [usize; 6] = [0, 1, 2, 33, TILE, TILE * 2 + 77];
@@ -25,6 +28,17 @@ fn data(models: usize, n: usize, seed: u64, grid: bool) -> Vec<Vec<f32>> {
     all
 }
 
+/// The registered method whose kernel is `K`.
+fn method<K: Elementwise>() -> &'static dyn Method {
+    static REGISTRY: OnceLock<Registry> = OnceLock::new();
+    let registry = REGISTRY.get_or_init(|| {
+        let mut registry = Registry::new();
+        fusion_average::register(&mut registry);
+        registry
+    });
+    registry.get(K::about().id).and_then(|entry| entry.method.as_deref()).expect("it is registered")
+}
+
 fn group(params: &Json, inputs: &[Json], n: usize, base: bool, seed: u64) -> RawGroup {
     let inputs: Vec<(&str, Json)> = inputs
         .iter()
@@ -41,7 +55,7 @@ fn merge<K: Elementwise>(
     values: &[Vec<f32>],
 ) -> Result<Vec<f32>, MethodError> {
     let group = group(params, inputs, values[0].len(), base, 7);
-    run(&*erase::<K>(), &group, &[values.to_vec()]).map(|mut tensors| tensors.remove(0))
+    run(method::<K>(), &group, &[values.to_vec()]).map(|mut tensors| tensors.remove(0))
 }
 
 /// Compares with (value, scale) per element; `None` where the sign is not decidable in f32.
@@ -376,7 +390,7 @@ fn ties_over_the_model_trims_the_whole_vector() {
             .enumerate()
             .map(|(i, &n)| tensor(&format!("t{i}"), &[n], &params, &inputs(0.25)))
             .collect();
-        let outs = run(&*erase::<Ties>(), &RawGroup { tensors, seed: 0 }, &parts).unwrap();
+        let outs = run(method::<Ties>(), &RawGroup { tensors, seed: 0 }, &parts).unwrap();
         let joined: Vec<Vec<f32>> =
             (0..4).map(|j| parts.iter().flat_map(|part| part[j].clone()).collect()).collect();
         let before = deltas(&joined);
@@ -396,7 +410,7 @@ fn ties_over_the_model_trims_the_whole_vector() {
     });
     let group = RawGroup { tensors: tensors.to_vec(), seed: 0 };
     let one = vec![vec![0.0], vec![1.0]];
-    let error = run(&*erase::<Ties>(), &group, &[one.clone(), one]).unwrap_err();
+    let error = run(method::<Ties>(), &group, &[one.clone(), one]).unwrap_err();
     assert_eq!(error.parameter, Some("density"));
 }
 
@@ -515,7 +529,7 @@ fn dare_keeps_the_share_it_is_asked_for_and_depends_on_seed_and_name() {
         let inputs = [("base", json!({})), ("from", json!({ "density": 0.3 }))];
         let group =
             RawGroup { tensors: vec![tensor(name, &[n], &json!({ "rescale": "none" }), &inputs)], seed };
-        run(&*erase::<Dare>(), &group, std::slice::from_ref(&values)).unwrap().remove(0)
+        run(method::<Dare>(), &group, std::slice::from_ref(&values)).unwrap().remove(0)
     };
     let first = masks(1, "a");
     let share = f64::from(first.iter().sum::<f32>()) / n as f64;

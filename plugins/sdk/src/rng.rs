@@ -18,6 +18,22 @@ impl Key {
         Key(mix(hash) | 1) // Squares wants an odd key with irregular digits
     }
 
+    /// The key of (seed, another key): streams for those who have a tensor's key and not its name.
+    #[must_use]
+    pub const fn derived(seed: u64, key: u64) -> Key {
+        Key(mix(seed ^ mix(key)) | 1)
+    }
+
+    /// Standard normal, from the uniform draws 2·`index` and 2·`index` + 1 (Box and Muller, 1958), computed in f64
+    /// with functions that give the same bits on every machine.
+    #[must_use]
+    pub fn normal(self, index: u64) -> f32 {
+        let unit = |at: u64| f64::from(self.bits(at)) * (1.0 / 4_294_967_296.0);
+        let (radius, angle) =
+            (1.0 - unit(index.wrapping_mul(2)), unit(index.wrapping_mul(2).wrapping_add(1)));
+        ((-2.0 * libm::log(radius)).sqrt() * libm::cos(std::f64::consts::TAU * angle)) as f32
+    }
+
     /// The key as a number, for services that pass it on.
     #[must_use]
     pub const fn value(self) -> u64 {
@@ -55,7 +71,7 @@ pub fn threshold(p: f64) -> u64 {
 }
 
 /// SplitMix64's finaliser (Steele, Lea, Flood, 2014).
-fn mix(mut x: u64) -> u64 {
+const fn mix(mut x: u64) -> u64 {
     x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     x ^ (x >> 31)
@@ -79,6 +95,25 @@ mod tests {
         assert!((both - 0.09).abs() < 1.5e-3, "{both}");
         let serial = (1..n).filter(|&i| a.below(i, t) && a.below(i - 1, t)).count() as f64 / n as f64;
         assert!((serial - 0.09).abs() < 1.5e-3, "{serial}");
+    }
+
+    /// Mean, variance and the share beyond two deviations of a million draws, each within five standard errors.
+    #[test]
+    fn normal_draws_are_normal() {
+        let n = 1_000_000_u64;
+        let key = Key::derived(7, 9);
+        let (mut sum, mut squares, mut beyond) = (0.0, 0.0, 0_u64);
+        for i in 0..n {
+            let x = f64::from(key.normal(i));
+            sum += x;
+            squares += x * x;
+            beyond += u64::from(x.abs() > 2.0);
+        }
+        let n = n as f64;
+        assert!((sum / n).abs() < 5e-3, "{sum}");
+        assert!((squares / n - 1.0).abs() < 7.1e-3, "{squares}");
+        assert!((beyond as f64 / n - 0.045_500_26).abs() < 1.1e-3, "{beyond}");
+        assert_ne!(Key::derived(7, 9), Key::derived(9, 7));
     }
 
     #[test]
