@@ -11,11 +11,15 @@
 //! every run. Random numbers come from [`rng`], a pure function of (seed, tensor name, stream, element).
 #![deny(unsafe_code)]
 
+// The derives speak of `::fusion_sdk`, here too.
+extern crate self as fusion_sdk;
+
 mod about;
 mod elementwise;
 mod error;
 pub mod export;
 mod kernel;
+mod params;
 pub mod rng;
 pub mod select;
 pub mod stats;
@@ -23,12 +27,19 @@ mod task;
 pub mod testing;
 
 pub use fusion_abi as abi;
+pub use fusion_sdk_macros::{Params, Words};
 
 pub use about::{About, Category, Class, Described, Port, Role, Space};
 pub use elementwise::{Elementwise, Method, erase};
 pub use error::{ErrorKind, MethodError};
 pub use kernel::{BLOCK, Kernel, TILE, Tile};
 pub use task::{Group, Input, NoParams, Params, RawGroup, RawInput, RawTensor, Scope, TensorTask};
+
+/// For the code that the derives generate.
+#[doc(hidden)]
+pub mod __private {
+    pub use crate::params::*;
+}
 
 /// Runs `body` with the widest vector instructions of this processor. `body` and what it calls must be
 /// `#[inline(always)]` to be compiled for them. Results do not depend on the width: Rust neither reassociates nor fuses
