@@ -8,7 +8,7 @@ pub(crate) fn text(attributes: &[Attribute]) -> String {
     for attribute in attributes.iter().filter(|attribute| attribute.path().is_ident("doc")) {
         let Meta::NameValue(doc) = &attribute.meta else { continue };
         let Expr::Lit(ExprLit { lit: Lit::Str(line), .. }) = &doc.value else { continue };
-        for line in line.value().lines().map(str::trim) {
+        for line in line.value().split('\n').map(str::trim) {
             if line.is_empty() {
                 // A blank line ends a paragraph.
                 if !text.is_empty() && !text.ends_with('\n') {

@@ -2,7 +2,6 @@
 
 use proc_macro2::{TokenStream, TokenTree};
 use syn::parse::ParseStream;
-use syn::spanned::Spanned;
 use syn::{Attribute, Error, Ident, Result, Token};
 
 use crate::kind::{Core, Kind};
@@ -111,7 +110,7 @@ impl Param {
         if let (Some(low), Some(high), Some(max)) = (min.or(above), max, &self.max)
             && (low > high || (above.is_some() && low == high))
         {
-            return Err(Error::new(max.span(), "no value lies in this range"));
+            return Err(Error::new_spanned(max, "no value lies in this range"));
         }
         if let (Some(value), 0) = (self.literal_default(), kind.layers)
             && let Some(default) = value.number()
@@ -119,7 +118,7 @@ impl Param {
                 || above.is_some_and(|above| default <= above)
                 || max.is_some_and(|max| default > max))
         {
-            return Err(Error::new(value.span(), "the default lies outside the range"));
+            return Err(Error::new_spanned(value, "the default lies outside the range"));
         }
         Ok(())
     }
@@ -133,8 +132,8 @@ fn range(input: ParseStream<'_>) -> Result<(Option<Value>, Option<Value>)> {
         return if min.is_some() && (input.is_empty() || input.peek(Token![,])) {
             Ok((min, None))
         } else {
-            Err(Error::new(
-                dots.span(),
+            Err(Error::new_spanned(
+                dots,
                 "ranges are `a..=b`, `a..` or `..=b`: the upper bound is part of them",
             ))
         };
@@ -163,5 +162,5 @@ fn unit_fits(unit: &Ident, core: Core) -> Result<()> {
             return Err(Error::new(unit.span(), format!("unknown unit `{name}`: the units are {known}")));
         }
     };
-    Err(Error::new(unit.span(), format!("a {name} needs {needed}")))
+    Err(Error::new(unit.span(), format!("`unit = {name}` needs {needed}")))
 }

@@ -31,6 +31,7 @@ pub enum Dialect {
     Fusion,
     /// exactly what mergekit computes
     Mergekit,
+    #[expect(missing_docs)]
     NoDoc,
 }
 

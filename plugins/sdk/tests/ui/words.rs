@@ -16,7 +16,7 @@ struct Struct;
 enum Empty {}
 
 #[derive(Words)]
-enum Generic<'a, T> {
+enum Generic<const N: usize> {
     One,
 }
 
