@@ -21,9 +21,9 @@
 //! (arXiv 2311.03099).
 
 use fusion_sdk::rng::{Key, threshold};
-use fusion_sdk::{About, Category, Claim, Elementwise, MethodError, Observe, Port, Tasks, Tile, simd, stats};
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use fusion_sdk::{
+    About, Category, Claim, Elementwise, MethodError, Observe, Params, Port, Tasks, Tile, Words, simd, stats,
+};
 
 use crate::settings::{Combine, Dialect, Election, Rescale, contradicts, density, l1_factor};
 use crate::votes::{Votes, with_planes};
@@ -33,11 +33,9 @@ use crate::weights::normalised;
 const DENSITY: f64 = 0.5;
 
 /// Whether signs are elected.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Words)]
 pub enum DareElection {
     /// add all changes (DARE-linear)
-    #[default]
     None,
     /// the sign of the sum of the weighted changes (DARE-TIES)
     Weighted,
@@ -46,50 +44,32 @@ pub enum DareElection {
 }
 
 /// Stage parameters of `dare`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(default, deny_unknown_fields)]
+#[derive(Clone, Debug, PartialEq, Params)]
 pub struct DareParams {
     /// `mergekit` computes what mergekit 0.1.5 does, up to the masks
+    #[param(default = Dialect::Fusion)]
     pub dialect: Dialect,
     /// whether and how signs are elected after dropping: `none` is DARE-linear, `weighted` DARE-TIES
+    #[param(default = DareElection::None)]
     pub election: DareElection,
     /// how the remaining changes become one (default: sum)
     pub combine: Option<Combine>,
     /// how dropped changes are made up for (default: expected; l1 with dialect = mergekit)
     pub rescale: Option<Rescale>,
     /// scale of the merged change
-    #[schemars(extend("x-varies" = true))]
+    #[param(default = 1, varies)]
     pub lambda: f64,
 }
 
-impl Default for DareParams {
-    fn default() -> Self {
-        DareParams {
-            dialect: Dialect::Fusion,
-            election: DareElection::None,
-            combine: None,
-            rescale: None,
-            lambda: 1.0,
-        }
-    }
-}
-
 /// Parameters of each model in `dare`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(default, deny_unknown_fields)]
+#[derive(Clone, Debug, PartialEq, Params)]
 pub struct DareInput {
     /// how much this model's changes count; negative weights subtract
-    #[schemars(extend("x-varies" = true))]
+    #[param(default = 1, varies)]
     pub weight: f64,
     /// probability that a change is kept (default: 50%; 100% with dialect = mergekit)
-    #[schemars(range(min = 0.0, max = 1.0), extend("x-unit" = "fraction", "x-varies" = true))]
+    #[param(unit = fraction, range = 0..=1, varies)]
     pub density: Option<f64>,
-}
-
-impl Default for DareInput {
-    fn default() -> Self {
-        DareInput { weight: 1.0, density: None }
-    }
 }
 
 /// The kernel of `dare`.

@@ -8,26 +8,17 @@
 //!
 //! Utans, "Weight averaging for neural networks and local resampling schemes", 1996; Wortsman et al., "Model soups", 2022.
 
-use fusion_sdk::{About, Category, Claim, Elementwise, MethodError, Port, Tasks, Tile};
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use fusion_sdk::{About, Category, Claim, Elementwise, MethodError, Params, Port, Tasks, Tile};
 
 use crate::combine::weighted_sum;
 use crate::weights::{Weight, normalised, to_f32};
 
 /// Stage parameters of `linear`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(default, deny_unknown_fields)]
+#[derive(Clone, Debug, PartialEq, Params)]
 pub struct LinearParams {
     /// divide by the sum of the weights, so that only their ratios matter
-    #[schemars(extend("x-varies" = true))]
+    #[param(default = true, varies)]
     pub normalize: bool,
-}
-
-impl Default for LinearParams {
-    fn default() -> Self {
-        LinearParams { normalize: true }
-    }
 }
 
 /// The kernel of `linear`.

@@ -13,19 +13,17 @@
 //! Jang et al., "Model Stock: all we need is just a few fine-tuned models", 2024 (arXiv 2403.19522).
 
 use fusion_sdk::{
-    About, Category, Claim, Elementwise, MethodError, NoParams, Observe, Port, Tasks, Tile, stats,
+    About, Category, Claim, Elementwise, MethodError, NoParams, Observe, Params, Port, Tasks, Tile, stats,
 };
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
 
 use crate::combine::delta_sum;
 use crate::settings::Dialect;
 
 /// Stage parameters of `model_stock`.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(default, deny_unknown_fields)]
+#[derive(Clone, Debug, PartialEq, Params)]
 pub struct ModelStockParams {
     /// `mergekit` divides dots by at least 1e-6, so that small changes count as unrelated
+    #[param(default = Dialect::Fusion)]
     pub dialect: Dialect,
 }
 

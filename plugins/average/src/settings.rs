@@ -1,23 +1,18 @@
 //! The words that several methods share, so that `rescale` or `dialect` mean the same in each.
 
-use fusion_sdk::MethodError;
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use fusion_sdk::{MethodError, Words};
 
 /// Whose semantics decide where tools differ.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Words)]
 pub enum Dialect {
     /// the defaults documented here
-    #[default]
     Fusion,
     /// exactly what mergekit 0.1.5 computes, computed in f32
     Mergekit,
 }
 
 /// Over what the largest changes are chosen.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Words)]
 pub enum Trim {
     /// each tensor keeps its own share
     Tensor,
@@ -26,8 +21,7 @@ pub enum Trim {
 }
 
 /// How the sign of each element is elected.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Words)]
 pub enum Election {
     /// the sign of the sum of the weighted changes
     Weighted,
@@ -36,8 +30,7 @@ pub enum Election {
 }
 
 /// How the changes that remain become one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Words)]
 pub enum Combine {
     /// divide by the weights of the models that take part in the element
     Mean,
@@ -46,8 +39,7 @@ pub enum Combine {
 }
 
 /// How dropped changes are made up for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Words)]
 pub enum Rescale {
     /// divide what is kept by the density
     Expected,

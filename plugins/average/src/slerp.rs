@@ -14,10 +14,8 @@
 //! Shoemake, "Animating rotation with quaternion curves", 1985; White, "Sampling generative networks", 2016.
 
 use fusion_sdk::{
-    About, Category, Claim, Elementwise, MethodError, NoParams, Observe, Port, Tasks, Tile, stats,
+    About, Category, Claim, Elementwise, MethodError, NoParams, Observe, Params, Port, Tasks, Tile, stats,
 };
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
 
 use crate::combine::weighted_sum;
 
@@ -25,18 +23,11 @@ use crate::combine::weighted_sum;
 const PARALLEL: f64 = 0.9995;
 
 /// Stage parameters of `slerp`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(default, deny_unknown_fields)]
+#[derive(Clone, Debug, PartialEq, Params)]
 pub struct SlerpParams {
     /// position on the arc: 0% is the first model, 100% the second
-    #[schemars(range(min = 0.0, max = 1.0), extend("x-unit" = "fraction", "x-varies" = true))]
+    #[param(unit = fraction, range = 0..=1, default = 0.5, varies)]
     pub t: f64,
-}
-
-impl Default for SlerpParams {
-    fn default() -> Self {
-        SlerpParams { t: 0.5 }
-    }
 }
 
 /// The kernel of `slerp`.

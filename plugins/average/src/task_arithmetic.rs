@@ -8,29 +8,20 @@
 //!
 //! Ilharco et al., "Editing models with task arithmetic", 2022 (arXiv 2212.04089).
 
-use fusion_sdk::{About, Category, Claim, Elementwise, MethodError, Port, Tasks, Tile};
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use fusion_sdk::{About, Category, Claim, Elementwise, MethodError, Params, Port, Tasks, Tile};
 
 use crate::combine::delta_sum;
 use crate::weights::{Weight, normalised, to_f32};
 
 /// Stage parameters of `task_arithmetic`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(default, deny_unknown_fields)]
+#[derive(Clone, Debug, PartialEq, Params)]
 pub struct TaskArithmeticParams {
     /// scale of the summed changes; papers use 0.3 to 0.5 for many tasks
-    #[schemars(extend("x-varies" = true))]
+    #[param(default = 1, varies)]
     pub lambda: f64,
     /// divide by the sum of the weights, so that only their ratios matter
-    #[schemars(extend("x-varies" = true))]
+    #[param(default = false, varies)]
     pub normalize: bool,
-}
-
-impl Default for TaskArithmeticParams {
-    fn default() -> Self {
-        TaskArithmeticParams { lambda: 1.0, normalize: false }
-    }
 }
 
 /// The kernel of `task_arithmetic`.

@@ -22,23 +22,21 @@
 
 use fusion_sdk::select::{Counts, Selection, magnitude_bits};
 use fusion_sdk::{
-    About, Category, Claim, Elementwise, MethodError, Observe, Port, Scope, TILE, Tasks, TensorTask, Tile,
-    simd, stats,
+    About, Category, Claim, Elementwise, MethodError, Observe, Params, Port, Scope, TILE, Tasks, TensorTask,
+    Tile, simd, stats,
 };
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
 
-use crate::settings::{Combine, Dialect, Election, Rescale, Trim, contradicts, density, l1_factor};
+use crate::settings::{Combine, Dialect, Election, Rescale, Trim, contradicts, l1_factor};
 use crate::votes::{Votes, trim_and_merge, with_planes};
 
 /// Share of a task vector that is kept where the recipe does not say.
 const DENSITY: f64 = 0.2;
 
 /// Stage parameters of `ties`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(default, deny_unknown_fields)]
+#[derive(Clone, Debug, PartialEq, Params)]
 pub struct TiesParams {
     /// `mergekit` computes exactly what mergekit 0.1.5 does
+    #[param(default = Dialect::Fusion)]
     pub dialect: Dialect,
     /// over what the largest changes are chosen (default: tensor)
     pub trim: Option<Trim>,
@@ -49,39 +47,19 @@ pub struct TiesParams {
     /// how trimmed changes are made up for (default: none)
     pub rescale: Option<Rescale>,
     /// scale of the merged change
-    #[schemars(extend("x-varies" = true))]
+    #[param(default = 1, varies)]
     pub lambda: f64,
 }
 
-impl Default for TiesParams {
-    fn default() -> Self {
-        TiesParams {
-            dialect: Dialect::Fusion,
-            trim: None,
-            election: None,
-            combine: None,
-            rescale: None,
-            lambda: 1.0,
-        }
-    }
-}
-
 /// Parameters of each model in `ties`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(default, deny_unknown_fields)]
+#[derive(Clone, Debug, PartialEq, Params)]
 pub struct TiesInput {
     /// how much this model's changes count, in the election and in the merge; negative weights subtract
-    #[schemars(extend("x-varies" = true))]
+    #[param(default = 1, varies)]
     pub weight: f64,
     /// share of this model's changes that survives trimming, the largest ones (default: 20%; 100% with dialect = mergekit)
-    #[schemars(range(min = 0.0, max = 1.0), extend("x-unit" = "fraction", "x-varies" = true))]
+    #[param(unit = fraction, range = 0..=1, varies)]
     pub density: Option<f64>,
-}
-
-impl Default for TiesInput {
-    fn default() -> Self {
-        TiesInput { weight: 1.0, density: None }
-    }
 }
 
 /// How the L1 rescale stands.
@@ -163,7 +141,7 @@ fn densities(tensors: &[TensorTask<TiesParams, TiesInput>]) -> Result<Vec<f64>, 
     for (index, tensor) in tensors.iter().enumerate() {
         let default = if tensor.params.dialect == Dialect::Mergekit { 1.0 } else { DENSITY };
         for (input, port) in tensor.inputs.iter().enumerate().skip(1) {
-            let value = density(port.settings.density.unwrap_or(default), input)?;
+            let value = port.settings.density.unwrap_or(default);
             if index == 0 {
                 found.push(value);
             } else if found.get(input - 1) != Some(&value) {

@@ -1,25 +1,16 @@
 //! Normalising weights, and refusing those whose sum cannot divide, so that no method writes infinities or amplified noise.
 
-use fusion_sdk::{ErrorKind, MethodError};
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use fusion_sdk::{ErrorKind, MethodError, Params};
 
 /// The share of Σ|w| below which Σw counts as cancelling: dividing by it would amplify rounding a thousandfold.
 const CANCELLING: f64 = 1e-3;
 
 /// The per-input parameter of weighted methods.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(default, deny_unknown_fields)]
+#[derive(Clone, Debug, PartialEq, Params)]
 pub struct Weight {
     /// how much this model counts; any number, negative ones subtract (mergekit has no default and requires it)
-    #[schemars(extend("x-varies" = true))]
+    #[param(default = 1, varies)]
     pub weight: f64,
-}
-
-impl Default for Weight {
-    fn default() -> Self {
-        Weight { weight: 1.0 }
-    }
 }
 
 /// Divides the weights by their sum.

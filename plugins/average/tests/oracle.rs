@@ -456,14 +456,21 @@ fn settings_that_contradict_the_dialect_are_refused() {
             assert_eq!(error.parameter, Some(name));
         }
     }
-    for density in [-0.1, 1.1] {
-        let inputs = [json!({}), json!({ "density": density })];
-        for result in [
-            merge::<Ties>(&json!({}), &inputs, true, &values),
-            merge::<Dare>(&json!({}), &inputs, true, &values),
+}
+
+#[test]
+fn shares_outside_their_range_are_refused() {
+    let values = data(1, 3, 1, false);
+    for share in [-0.1, 1.1] {
+        let inputs = [json!({}), json!({ "density": share })];
+        for (result, parameter, input) in [
+            (merge::<Ties>(&json!({}), &inputs, true, &values), "density", Some(1)),
+            (merge::<Dare>(&json!({}), &inputs, true, &values), "density", Some(1)),
+            (merge::<Slerp>(&json!({ "t": share }), &[json!({}), json!({})], false, &values), "t", None),
         ] {
             let error = result.unwrap_err();
-            assert_eq!((error.parameter, error.input), (Some("density"), Some(1)));
+            assert_eq!((error.parameter, error.input), (Some(parameter), input));
+            assert_eq!(error.message, format!("`{parameter} = {share}` must lie between 0% and 100%"));
         }
     }
 }

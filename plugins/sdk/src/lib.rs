@@ -18,6 +18,9 @@
 //! every run. Random numbers come from [`rng`], a pure function of (seed, tensor name, stream, element).
 #![deny(unsafe_code)]
 
+// The derives speak of `::fusion_sdk`, here too.
+extern crate self as fusion_sdk;
+
 mod about;
 pub mod assign;
 pub mod context;
@@ -29,6 +32,7 @@ mod kernel;
 pub mod method;
 mod model;
 mod observe;
+mod params;
 pub mod rng;
 pub mod select;
 pub mod stats;
@@ -37,6 +41,7 @@ pub mod testing;
 mod whole;
 
 pub use fusion_abi as abi;
+pub use fusion_sdk_macros::{Params, Words};
 
 pub use about::{About, Category, Claim, Class, Described, Port, Role, Space};
 pub use context::Context;
@@ -49,6 +54,12 @@ pub use model::{ModelKernel, Models, WholeModel};
 pub use observe::Observe;
 pub use task::{Input, Layer, NoParams, Params, RawGroup, RawInput, RawTensor, Scope, Tasks, TensorTask};
 pub use whole::{Group, Member, WholeKernel, WholeTensor};
+
+/// For the code that the derives generate.
+#[doc(hidden)]
+pub mod __private {
+    pub use crate::params::*;
+}
 
 /// Runs `body` with the widest vector instructions of this processor. `body` and what it calls must be
 /// `#[inline(always)]` to be compiled for them. Results do not depend on the width: Rust neither reassociates nor fuses

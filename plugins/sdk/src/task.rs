@@ -1,21 +1,69 @@
 //! Settings on their way to a kernel: resolved per tensor and per input, first as JSON, then as the method's own types.
 
 use schemars::JsonSchema;
+use serde::Serialize;
 use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value as Json};
 
 use crate::error::MethodError;
 
-/// A parameter struct: `Deserialize` with `deny_unknown_fields` and defaults, `JsonSchema` with docs.
+/// A method's settings: a struct with `#[derive(Params)]`, which implements this trait and all that it builds on.
 ///
-/// Schema extensions: `x-unit` (`fraction`, `seed`, …) names the unit, `x-varies` allows `on` rules and schedules.
-pub trait Params: DeserializeOwned + Serialize + JsonSchema + Clone + Send + Sync + 'static {}
-impl<T: DeserializeOwned + Serialize + JsonSchema + Clone + Send + Sync + 'static> Params for T {}
+/// ```
+/// use fusion_sdk::{Params, Words};
+///
+/// /// Settings of `consensus`.
+/// #[derive(Clone, Debug, PartialEq, Params)]
+/// pub struct Consensus {
+///     /// share of models that must agree on the sign
+///     #[param(unit = fraction, range = 0.5..=1.0, default = 0.6, varies)]
+///     pub agreement: f64,
+///     /// how often to repeat; required, since it has no default
+///     #[param(range = 1..)]
+///     pub steps: u32,
+///     /// share that is kept (default: what the dialect does)
+///     #[param(unit = fraction, range = 0..=1)]
+///     pub density: Option<f64>,
+///     /// whose semantics decide
+///     #[param(default = Dialect::Fusion)]
+///     pub dialect: Dialect,
+/// }
+///
+/// /// Whose semantics decide.
+/// #[derive(Clone, Copy, Debug, PartialEq, Eq, Words)]
+/// pub enum Dialect {
+///     /// the defaults documented here
+///     Fusion,
+///     /// exactly what mergekit computes
+///     Mergekit,
+/// }
+/// ```
+///
+/// Ranges hold before a method sees its settings, NaN and infinities never come in, and an error names its parameter. In the
+/// schema `x-unit` (`fraction`, `seed`, …) says how recipes write a setting, and `x-varies` allows `on` rules and schedules.
+///
+/// A type with a `Deserialize` of its own can implement the trait by hand, without any function.
+pub trait Params: DeserializeOwned + Serialize + JsonSchema + Clone + Send + Sync + 'static {
+    /// Reads settings by name, without regard to ranges.
+    ///
+    /// # Errors
+    /// For unknown and missing parameters and values of a wrong type.
+    fn from_settings(settings: &Map<String, Json>) -> Result<Self, MethodError> {
+        serde_json::from_value(Json::Object(settings.clone()))
+            .map_err(|error| MethodError::invalid(format!("settings do not fit the schema: {error}")))
+    }
+
+    /// Checks what a schema can say of values: ranges.
+    ///
+    /// # Errors
+    /// For the first value that does not fit; the error names its parameter.
+    fn check(&self) -> Result<(), MethodError> {
+        Ok(())
+    }
+}
 
 /// For methods that take no parameters at this level.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, fusion_sdk_macros::Params)]
 pub struct NoParams {}
 
 /// Which tensors share one kernel state.
@@ -117,8 +165,11 @@ pub struct RawGroup {
 }
 
 impl RawGroup {
-    /// Reads the settings into the method's types. Fails with the serde message for values of a wrong type; the language has
-    /// checked recipes before, so only programs that build graphs themselves see it.
+    /// Reads the settings into the method's types and checks them. The language has checked recipes before, so only programs
+    /// that build graphs themselves see an error.
+    ///
+    /// # Errors
+    /// Those of [`Params::from_settings`] and [`Params::check`]; the error names the parameter and the input.
     pub fn typed<P: Params, I: Params>(&self) -> Result<Tasks<P, I>, MethodError> {
         let mut tensors = Vec::with_capacity(self.tensors.len());
         for raw in &self.tensors {
@@ -139,7 +190,9 @@ impl RawGroup {
     }
 }
 
-pub(crate) fn read<T: DeserializeOwned>(settings: &Map<String, Json>) -> Result<T, MethodError> {
-    serde_json::from_value(Json::Object(settings.clone()))
-        .map_err(|error| MethodError::invalid(format!("settings do not fit the schema: {error}")))
+/// Reads and checks.
+pub(crate) fn read<T: Params>(settings: &Map<String, Json>) -> Result<T, MethodError> {
+    let read = T::from_settings(settings)?;
+    read.check()?;
+    Ok(read)
 }
