@@ -474,7 +474,7 @@ fn what_does_not_fit_the_budget_is_an_error_of_the_plan() {
     let one = found.iter().find(|one| one.code == Code::NotEnoughMemory).unwrap();
     // 130 x 65 elements of two inputs and an output.
     assert!(
-        one.message.contains("`model.embed_tokens.weight` at once, which takes 101 KB"),
+        one.message.contains("`model.embed_tokens.weight` at once, which takes 101.4 kB"),
         "{}",
         one.message
     );
