@@ -191,7 +191,13 @@ pub struct MethodDescriptor {
     pub passes: u32,
     /// Whether it draws random numbers (a `seed` parameter is then implied).
     pub random: bool,
+    /// What it promises of its results: `deterministic`, `commutative`, …
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub traits: Vec<String>,
 }
+
+/// Lists of lists that are followed: a schema may refer to itself.
+const DEEPEST: usize = 8;
 
 /// The type of a parameter as the language checks it.
 #[derive(Clone, Debug, PartialEq)]
@@ -293,7 +299,7 @@ impl MethodDescriptor {
         let exclusive = number("exclusiveMinimum");
         ParamSpec {
             name: name.to_owned(),
-            kind: self.kind(schema),
+            kind: self.kind(schema, 0),
             doc: schema
                 .get("description")
                 .or_else(|| target.get("description"))
@@ -328,7 +334,10 @@ impl MethodDescriptor {
         schema
     }
 
-    fn kind(&self, schema: &Json) -> ParamKind {
+    fn kind(&self, schema: &Json, depth: usize) -> ParamKind {
+        if depth > DEEPEST {
+            return ParamKind::Text;
+        }
         let target = self.resolve(schema);
         match schema.get("x-unit").or_else(|| target.get("x-unit")).and_then(Json::as_str) {
             Some("fraction") => return ParamKind::Fraction,
@@ -367,7 +376,7 @@ impl MethodDescriptor {
             "integer" => ParamKind::Count,
             "number" => ParamKind::Number,
             "array" => ParamKind::List(Box::new(
-                target.get("items").map_or(ParamKind::Number, |items| self.kind(items)),
+                target.get("items").map_or(ParamKind::Number, |items| self.kind(items, depth + 1)),
             )),
             _ => ParamKind::Text,
         }

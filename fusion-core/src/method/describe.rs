@@ -35,6 +35,7 @@ pub(crate) fn descriptor(described: &Described) -> MethodDescriptor {
         },
         passes: about.passes,
         random: about.random,
+        traits: Vec::new(),
     }
 }
 

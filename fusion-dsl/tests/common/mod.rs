@@ -67,6 +67,7 @@ fn method(id: &str, verb: Verb, ports: Vec<Port>, kernel: KernelClass, propertie
         kernel,
         passes: 0,
         random: false,
+        traits: Vec::new(),
     }
 }
 
