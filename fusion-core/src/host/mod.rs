@@ -21,7 +21,7 @@ pub use lock::{Change, LOCK, Lock, Locked};
 pub use manifest::{
     Bundle, MANIFEST, Manifest, ManifestAbi, ManifestError, ManifestLibrary, TARGET, is_id, short,
 };
-pub use pack::{Before, PackError, Packed, install, pack};
+pub use pack::{Before, PackError, Packed, install, install_library, pack};
 pub use select::{Candidate, Refusal, Wanted, candidates, requirement, select};
 
 /// Why a plugin cannot be used.

@@ -188,6 +188,16 @@ pub fn install(source: &Path, to: &Path, replace: bool) -> Result<Packed, PackEr
     Ok(Packed { bundle: Bundle { folder, ..bundle }, before })
 }
 
+/// Packs a library, which runs its code, and installs the bundle as [`install`] does.
+///
+/// # Errors
+/// See [`PackError`].
+pub fn install_library(library: &Path, to: &Path, replace: bool) -> Result<Packed, PackError> {
+    let stage = Stage::new(&to.join("library"))?;
+    let packed = pack(library, &stage.folder, None, None)?;
+    install(&packed.bundle.folder, to, replace)
+}
+
 /// A hidden folder that becomes the target, or goes away.
 struct Stage {
     folder: PathBuf,

@@ -153,13 +153,13 @@ fn unfit(found: &Found, wanted: &Wanted) -> Option<Refusal> {
 ///
 /// # Errors
 /// F0701, F0702, F0703 or F0706, whichever the candidates' reasons come nearest to.
-pub fn select<'a>(inventory: &'a Inventory, wanted: &Wanted) -> Result<&'a Bundle, Box<PluginFault>> {
+pub fn select<'a>(inventory: &'a Inventory, wanted: &Wanted) -> Result<&'a Bundle, PluginFault> {
     let candidates = candidates(inventory, wanted);
     let taken = candidates.iter().find(|candidate| candidate.refusal.is_none());
     if let Some(Ok(bundle)) = taken.map(|candidate| &candidate.found.bundle) {
         return Ok(bundle);
     }
-    Err(Box::new(fault(inventory, &wanted.id, &candidates)))
+    Err(fault(inventory, &wanted.id, &candidates))
 }
 
 fn fault(inventory: &Inventory, id: &str, candidates: &[Candidate<'_>]) -> PluginFault {
