@@ -113,9 +113,12 @@ impl Recipe {
     /// also tells what is wrong with the headers; there are no plans then.
     pub(crate) fn plan(&self, options: &Options) -> Planned {
         let mut diagnostics = self.compiled.diagnostics.clone();
+        let mut options = options.clone();
+        // Whether an output would come out the same is not known of a plugin that is refused.
+        options.overwrite |= diagnostics.iter().any(|one| one.is_error() && one.code.group() == "plugins");
         let mut plans = Vec::new();
         for variant in &self.compiled.variants {
-            let (one, found) = plan(&variant.graph, &self.registry, options);
+            let (one, found) = plan(&variant.graph, &self.registry, &options);
             plans.push(one.filter(|_| !self.compiled.has_errors()));
             diagnostics.extend(found);
         }

@@ -382,3 +382,31 @@ impl MethodDescriptor {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    /// Manifests come from anywhere: a schema that contains itself must not end the process.
+    #[test]
+    fn a_schema_that_contains_itself_ends() {
+        let method = MethodDescriptor {
+            id: "x".into(),
+            version: 1,
+            verb: Verb::Average,
+            summary: String::new(),
+            formula: String::new(),
+            citation: String::new(),
+            ports: Vec::new(),
+            params: json!({ "properties": { "x": { "type": "array", "items": { "$ref": "#/properties/x" } } } }),
+            kernel: KernelClass::Elementwise,
+            passes: 0,
+            random: false,
+            traits: Vec::new(),
+        };
+        let spec = method.parameters().remove(0);
+        assert!(spec.kind.to_string().starts_with("list of list of"), "{}", spec.kind);
+    }
+}

@@ -143,3 +143,40 @@ impl Registry {
         self.entries.values().map(|entry| entry.descriptor.clone()).collect()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use fusion_dsl::descriptor::{KernelClass, Verb};
+
+    use super::*;
+
+    #[test]
+    fn methods_of_plugins_are_known_without_code() {
+        let descriptor = MethodDescriptor {
+            id: "org.acme.fisher.diag".into(),
+            version: 1,
+            verb: Verb::Average,
+            summary: String::new(),
+            formula: String::new(),
+            citation: String::new(),
+            ports: Vec::new(),
+            params: serde_json::json!({}),
+            kernel: KernelClass::Elementwise,
+            passes: 0,
+            random: false,
+            traits: Vec::new(),
+        };
+        let plugin = PluginInfo {
+            id: "org.acme.fisher".into(),
+            version: "1.0.0".into(),
+            library: "plugin.so".into(),
+            blake3: "00".into(),
+        };
+        let mut registry = Registry::new();
+        registry.declare(descriptor.clone(), plugin.clone());
+        let entry = registry.get("org.acme.fisher.diag").unwrap();
+        assert!(entry.method.is_none() && !entry.on(DeviceName::Flex));
+        assert_eq!(entry.plugin, Some(plugin));
+        assert_eq!(registry.descriptors(), [descriptor]);
+    }
+}
