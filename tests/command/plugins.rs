@@ -122,23 +122,47 @@ fn a_plugin_is_packed_added_locked_planned_and_run() {
     space.write("r.fusion", recipe(" version \"^1.0\""));
     space.write("ABOUT.md", "takes medians");
     let done = space.ok(&["plugin", "pack", &library, "--out", "dist", "--readme", "ABOUT.md"]);
-    insta::assert_snapshot!(steady(&done.out), @"");
+    insta::assert_snapshot!(steady(&done.out), @r"
+    packed org.fusion.samples.median 1.0.0 in dist/org.fusion.samples.median-1.0.0
+      methods  average median
+      library  TARGET  SIZE kB  HASH
+    `fusion plugin add dist/org.fusion.samples.median-1.0.0` installs it
+    ");
     assert!(loaded(&space), "packing loads the library");
     let bundle = "dist/org.fusion.samples.median-1.0.0";
     assert_eq!(space.read(&format!("{bundle}/README.md")), "takes medians");
     assert_eq!(space.names("dist"), ["org.fusion.samples.median-1.0.0"]);
     let done = space.ok(&["plugin", "add", bundle]);
-    insta::assert_snapshot!(steady(&done.out), @"");
+    insta::assert_snapshot!(steady(&done.out), @r#"
+    added org.fusion.samples.median 1.0.0 in .fusion/plugins/org.fusion.samples.median-1.0.0
+      methods  average median
+      library  TARGET  SIZE kB  HASH
+    in a recipe: `use plugin "org.fusion.samples.median" version "^1.0" as median`, then `fusion lock RECIPE`
+    "#);
     // Installed is not trusted.
     let done = space.fails(&["check", "r.fusion"], 4, "F0708");
-    insta::assert_snapshot!(done.err, @"");
+    insta::assert_snapshot!(done.err, @r#"
+    error[F0708]: the plugin `org.fusion.samples.median` is not locked
+     --> r.fusion:3:1
+      |
+    3 | use plugin "org.fusion.samples.median" version "^1.0" as samples
+      | ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
+      |
+      = note: found 1.0.0 in .fusion/plugins/org.fusion.samples.median-1.0.0
+      = help: if you trust it, run `fusion lock r.fusion`
+
+    1 error in r.fusion; `fusion explain F0708` says more
+    "#);
     space.fails(&["run", "r.fusion"], 4, "F0708");
     let done = space.ok(&["lock", "r.fusion"]);
-    insta::assert_snapshot!(steady(&done.out), @"");
+    insta::assert_snapshot!(steady(&done.out), @r"
+    locked: fusion.lock: 1 plugin
+      org.fusion.samples.median  1.0.0  added  TARGET  HASH
+    ");
     let done = space.ok(&["lock", "r.fusion", "--check"]);
-    insta::assert_snapshot!(done.out, @"");
+    insta::assert_snapshot!(done.out, @"ok: fusion.lock is up to date");
     // Everything but `run` lives on the manifest.
-    insta::assert_snapshot!(space.ok(&["check", "r.fusion"]).out, @"");
+    insta::assert_snapshot!(space.ok(&["check", "r.fusion"]).out, @"ok: r.fusion: 1 stage, 1 output");
     let plan = space.ok(&["plan", "r.fusion"]).out;
     assert!(plan.contains(&format!("{MEDIAN}  1.0.0  {INSTALLED}")), "{plan}");
     assert!(plan.contains(&format!("average using {MEDIAN}.median")), "{plan}");
@@ -176,7 +200,18 @@ fn a_plugin_that_is_not_there_is_missed_once() {
     let space = Space::new();
     space.write("r.fusion", recipe(" version \"^1.0\""));
     let done = space.fails(&["check", "r.fusion"], 4, "F0701");
-    insta::assert_snapshot!(plain(&space, &done.err), @"");
+    insta::assert_snapshot!(plain(&space, &done.err), @r#"
+    error[F0701]: the plugin `org.fusion.samples.median` is not installed
+     --> r.fusion:3:12
+      |
+    3 | use plugin "org.fusion.samples.median" version "^1.0" as samples
+      |  ^^^^^^^^^^^^^^^^^^^^^^^^^^^
+      |
+      = note: looked in `.fusion/plugins`, `SPACE/data/fusion/plugins` and `/usr/lib/fusion/plugins`
+      = help: install it with `fusion plugin add`, or name its folder with `--plugin-path`
+
+    1 error in r.fusion; `fusion explain F0701` says more
+    "#);
     space.fails(&["lock", "r.fusion"], 4, "F0701");
     assert!(!space.path("fusion.lock").exists());
     let done = space.fails(&["plugin", "list", "--why", MEDIAN], 4, "F0701");
@@ -222,7 +257,11 @@ fn plugins_are_found_in_every_place_and_the_best_accepted_version_is_taken() {
     space.ok(&["check", "sub/r.fusion"]);
     let done = space.fusion(&["lock", "sub/r.fusion", "--check"]);
     assert_eq!(done.code, 1, "{}{}", done.out, done.err);
-    insta::assert_snapshot!(steady(&done.out), @"");
+    insta::assert_snapshot!(steady(&done.out), @r"
+    stale: sub/fusion.lock: 1 plugin
+      org.fusion.samples.median  1.0.0 → 2.0.0  changed  TARGET  HASH → HASH
+    nothing was changed; without `--check` it is
+    ");
     for place in ["data/fusion/plugins", "sub/.fusion/plugins"] {
         std::fs::remove_dir_all(space.path(&format!("{place}/org.fusion.samples.median-1.0.0"))).unwrap();
     }
@@ -231,7 +270,19 @@ fn plugins_are_found_in_every_place_and_the_best_accepted_version_is_taken() {
     // A requirement that nothing meets, and one that is none.
     space.write("sub/r.fusion", recipe(" version \"^3\""));
     let done = space.fails(&["check", "sub/r.fusion"], 4, "F0702");
-    insta::assert_snapshot!(done.err, @"");
+    insta::assert_snapshot!(done.err, @r#"
+    error[F0702]: no installed version of the plugin `org.fusion.samples.median` is accepted
+     --> sub/r.fusion:3:48
+      |
+    3 | use plugin "org.fusion.samples.median" version "^3" as samples
+      |                                                ^^^^
+      |
+      = note: 1.1.0 in sub/.fusion/plugins/org.fusion.samples.median-1.1.0: not accepted by `^3`
+      = note: 2.0.0 in sub/.fusion/plugins/org.fusion.samples.median-2.0.0: not accepted by `^3`
+      = help: install another version, or change the requirement; `fusion plugin list --why org.fusion.samples.median` says more
+
+    1 error in sub/r.fusion; `fusion explain F0702` says more
+    "#);
     space.write("sub/r.fusion", recipe(" version \"newest\""));
     space.fails(&["check", "sub/r.fusion"], 4, "F0702");
 }
@@ -308,7 +359,11 @@ fn a_stale_manifest_is_seen_before_anything_is_written() {
     edit(&space, INSTALLED, |json| json["methods"][0]["summary"] = "another".into());
     space.ok(&["check", "r.fusion"]);
     let done = space.fails(&["run", "r.fusion"], 4, "F0706");
-    insta::assert_snapshot!(done.err, @"");
+    insta::assert_snapshot!(done.err, @r"
+    error[F0706]: `.fusion/plugins/org.fusion.samples.median-1.0.0/plugin.json` is stale: the library describes the method `median` otherwise
+     |
+     = help: its author runs `fusion plugin pack` after each build; install the bundle that comes of it
+    ");
     assert!(!space.path("out").exists());
     let done = space.fusion(&["run", "r.fusion", "--json"]);
     assert!(done.out.contains("F0706"), "{}", done.out);
@@ -336,7 +391,18 @@ fn a_bundle_for_other_systems_does_not_run_here() {
         json["libraries"]["wasm32-wasip1"] = library;
     });
     let done = space.fails(&["check", "r.fusion"], 4, "F0703");
-    insta::assert_snapshot!(steady(&done.err), @"");
+    insta::assert_snapshot!(steady(&done.err), @r#"
+    error[F0703]: the plugin `org.fusion.samples.median` cannot run here
+     --> r.fusion:3:12
+      |
+    3 | use plugin "org.fusion.samples.median" version "^1.0" as samples
+      |            ^^^^^^^^^^^^^^^^^^^^^^^^^^^
+      |
+      = note: 1.0.0 in .fusion/plugins/org.fusion.samples.median-1.0.0: has no library for `TARGET`, only for `wasm32-wasip1`
+      = help: install a build for this system and this version of fusion; `fusion plugin list --why org.fusion.samples.median` says more
+
+    1 error in r.fusion; `fusion explain F0703` says more
+    "#);
     space.ok(&["plugin", "inspect", MEDIAN]);
     edit(&space, INSTALLED, |json| json["abi"]["needs_minor"] = 77.into());
     let done = space.fails(&["check", "r.fusion"], 4, "F0703");
@@ -375,9 +441,32 @@ fn every_candidate_says_why_it_is_not_taken() {
     space.ok(&["plugin", "add", ".fusion/plugins/org.fusion.samples.median-1.1.0", "--global"]);
     space.write(".fusion/plugins/org.fusion.samples.median-0.9.0/plugin.json", "{}");
     let done = space.ok(&["plugin", "list"]);
-    insta::assert_snapshot!(plain(&space, &done.out), @"");
+    insta::assert_snapshot!(plain(&space, &done.out), @r"
+    broken  org.fusion.samples.median  0.9.0  .fusion/plugins/org.fusion.samples.median-0.9.0
+    older  org.fusion.samples.median  1.0.0  .fusion/plugins/org.fusion.samples.median-1.0.0
+    older  org.fusion.samples.median  1.1.0  .fusion/plugins/org.fusion.samples.median-1.1.0
+    usable  org.fusion.samples.median  2.0.0  average median  .fusion/plugins/org.fusion.samples.median-2.0.0
+    older  org.fusion.samples.median  1.1.0  SPACE/data/fusion/plugins/org.fusion.samples.median-1.1.0
+    `fusion plugin list --why ID` says why
+    ");
     let done = space.ok(&["plugin", "list", "--why", MEDIAN, "--accept", "^1"]);
-    insta::assert_snapshot!(plain(&space, &done.out), @"");
+    insta::assert_snapshot!(plain(&space, &done.out), @r"
+    org.fusion.samples.median
+      0.9.0 broken  .fusion/plugins/org.fusion.samples.median-0.9.0
+      `.fusion/plugins/org.fusion.samples.median-0.9.0/plugin.json` does not say its `format`
+      1.0.0 older  .fusion/plugins/org.fusion.samples.median-1.0.0
+      older than 1.1.0 in .fusion/plugins/org.fusion.samples.median-1.1.0
+      1.1.0 usable  .fusion/plugins/org.fusion.samples.median-1.1.0
+      this is the one that recipes get, unless they or their lock file want another
+      2.0.0 not accepted  .fusion/plugins/org.fusion.samples.median-2.0.0
+      not accepted by `^1`
+      1.1.0 shadowed  SPACE/data/fusion/plugins/org.fusion.samples.median-1.1.0
+      shadowed by the same version in .fusion/plugins/org.fusion.samples.median-1.1.0
+    looked in
+      .fusion/plugins  working directory
+      SPACE/data/fusion/plugins  this user
+      /usr/lib/fusion/plugins  this system  not there
+    ");
     let json: serde_json::Value = serde_json::from_str(&space.ok(&["plugin", "list", "--json"]).out).unwrap();
     let plugins = json["plugins"].as_array().unwrap();
     assert_eq!(plugins.len(), 5);
@@ -398,7 +487,15 @@ fn plain(space: &Space, text: &str) -> String {
 fn a_manifest_tells_all_that_a_writer_needs() {
     let space = installed();
     let done = space.ok(&["plugin", "inspect", MEDIAN]);
-    insta::assert_snapshot!(steady(&done.out), @"");
+    insta::assert_snapshot!(steady(&done.out), @r"
+    average · median — element-wise median of models (Yin et al., Byzantine-robust distributed learning, ICML 2018)
+      θ = median(θ₁ … θₙ), element by element
+      from  model, 1 to 64    the models
+    kernel element-wise · version 1
+
+    org.fusion.samples.median 1.0.0 · ABI 1.0 or newer · MIT OR Apache-2.0 · built with C · .fusion/plugins/org.fusion.samples.median-1.0.0
+    for TARGET
+    ");
     let same = space.ok(&["plugin", "inspect", INSTALLED]);
     assert_eq!(same.out, done.out);
     let schema: serde_json::Value =
@@ -490,7 +587,12 @@ fn a_plugin_that_fails_is_named_and_leaves_nothing() {
     );
     space.ok(&["lock", "r.fusion"]);
     let done = space.fails(&["run", "r.fusion"], 4, "F0705");
-    insta::assert_snapshot!(done.err, @"");
+    insta::assert_snapshot!(done.err, @r"
+    error[F0705]: `org.fusion.tests.copy.copy` of stage `m` failed: out of luck
+     |
+     = note: reported by the plugin org.fusion.tests.copy 1.0.0
+     = help: where it blames no setting or input, tell the plugin's author
+    ");
     assert!(!space.path("out/m").exists());
     assert_eq!(space.names("out"), [""; 0]);
 }
