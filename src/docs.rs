@@ -4,6 +4,7 @@
 use std::fmt::Write as _;
 
 use clap::CommandFactory as _;
+use fusion_core::host::Manifest;
 use fusion_dsl::codes::Code;
 use fusion_dsl::descriptor::{MethodDescriptor, ParamKind, Verb};
 use fusion_dsl::graph::Graph;
@@ -52,6 +53,7 @@ pub fn pages() -> Vec<Page> {
         ("graph", Graph::schema()),
         ("diagnostic", render::json_schema().to_value()),
         ("method", method_schema()),
+        ("plugin", Manifest::schema()),
     ];
     for (name, schema) in schemas {
         let text = format!("{schema:#}\n");

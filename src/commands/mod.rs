@@ -7,8 +7,10 @@ mod explain;
 mod fmt;
 pub(crate) mod graph;
 mod inspect;
+mod lock;
 pub(crate) mod methods;
 mod plan;
+mod plugin;
 mod run;
 
 use crate::cli::Command;
@@ -54,6 +56,8 @@ pub(crate) fn dispatch(session: &Session, command: Option<Command>) -> Result<Ex
         Some(Command::Methods(args)) => methods::methods(session, &args),
         Some(Command::Inspect(args)) => inspect::inspect(session, &args),
         Some(Command::Ast(args)) => ast::ast(session, &args),
+        Some(Command::Lock(args)) => lock::lock(session, &args),
+        Some(Command::Plugin { command }) => plugin::plugin(session, &command),
         Some(Command::Completions(args)) => completions::completions(session, &args),
     }
 }

@@ -4,8 +4,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use fusion_core::engine::{self, RunReport};
-use fusion_core::plan::Plan;
+use fusion_core::plan::outputs::State;
+use fusion_core::plan::{Options, Plan};
 use fusion_dsl::codes::Code;
+use fusion_dsl::diag::has_errors;
 use serde_json::json;
 
 use crate::cli::RunArgs;
@@ -34,8 +36,10 @@ struct Row {
 }
 
 pub(super) fn run(session: &Session, args: &RunArgs) -> Result<Exit, Failure> {
-    let recipe = Recipe::load(session, &args.recipe)?;
+    let mut recipe = Recipe::load(&args.recipe)?;
     let options = args.engine.options(&recipe.root)?;
+    load_plugins(session, &mut recipe, &options, args.json)?;
+    let recipe = recipe;
     let mut plans = recipe.plan_or_say(session, &options, args.json)?;
     if plans.iter().all(|plan| plan.outputs.is_empty()) {
         if !args.json && !args.quiet {
@@ -58,7 +62,7 @@ pub(super) fn run(session: &Session, args: &RunArgs) -> Result<Exit, Failure> {
         let plan = if index == 0 {
             plans.swap_remove(0)
         } else {
-            let (plan, found) = fusion_core::plan::plan(&variant.graph, &session.registry, &options);
+            let (plan, found) = fusion_core::plan::plan(&variant.graph, &recipe.registry, &options);
             match plan {
                 Some(plan) => plan,
                 None => {
@@ -78,7 +82,7 @@ pub(super) fn run(session: &Session, args: &RunArgs) -> Result<Exit, Failure> {
         }
         let progress = Progress::new(mode);
         let listener = |event: &engine::Event| progress.event(event);
-        let result = engine::run(&plan, &session.registry, &options, &recipe.text, &listener, &cancel);
+        let result = engine::run(&plan, &recipe.registry, &options, &recipe.text, &listener, &cancel);
         progress.close();
         match result {
             Ok(report) => {
@@ -88,7 +92,8 @@ pub(super) fn run(session: &Session, args: &RunArgs) -> Result<Exit, Failure> {
                 finished.push(Finished::new(name, report, &plan, &progress));
             }
             Err(error) => {
-                failure = Some(said(session, Failure::from(&error), args.json));
+                let blamed = recipe.plugins.blamed(&error, Failure::from(&error));
+                failure = Some(said(session, blamed, args.json));
                 break;
             }
         }
@@ -107,6 +112,27 @@ pub(super) fn run(session: &Session, args: &RunArgs) -> Result<Exit, Failure> {
             Err(failure)
         }
     }
+}
+
+/// Loads the plugins of a recipe that is otherwise right, if anything is to be computed: until then no code of theirs has run.
+fn load_plugins(
+    session: &Session,
+    recipe: &mut Recipe,
+    options: &Options,
+    as_json: bool,
+) -> Result<(), Failure> {
+    if recipe.plugins.is_empty() {
+        return Ok(());
+    }
+    let planned = recipe.plan(options);
+    if has_errors(&planned.diagnostics) {
+        return session.say(&recipe.path, &planned.diagnostics, &recipe.compiled.sources, as_json);
+    }
+    let due = |plan: &Plan| plan.outputs.iter().any(|output| output.state != State::Cached);
+    if planned.plans.iter().flatten().any(due) {
+        recipe.load_plugins().map_err(|failure| said(session, failure, as_json))?;
+    }
+    Ok(())
 }
 
 /// With `--json`, what went wrong is an event too; people read it on stderr.
