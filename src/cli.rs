@@ -9,6 +9,7 @@ use fusion_core::method::device::DeviceError;
 use fusion_core::plan::Options;
 use fusion_dsl::codes::Code;
 
+pub use crate::commands::plugin_check::PluginCheckArgs;
 use crate::exit;
 use crate::failure::Failure;
 use crate::ui::units;
@@ -128,6 +129,8 @@ Examples:
   fusion ast merge.fusion --graph              names, loops and parameters resolved
   fusion ast --schema ast")]
     Ast(AstArgs),
+    /// Work on plugins: methods that come as libraries
+    Plugin(PluginArgs),
     /// Print shell completions
     #[command(after_long_help = "\
 Examples:
@@ -344,6 +347,27 @@ pub enum SchemaOf {
     Diagnostic,
     /// Method descriptors
     Method,
+}
+
+/// `fusion plugin`
+#[derive(Debug, Args)]
+pub struct PluginArgs {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: PluginCommand,
+}
+
+/// What to do with a plugin.
+#[derive(Debug, Subcommand)]
+pub enum PluginCommand {
+    /// Run the conformance tests on a plugin's library
+    #[command(after_long_help = "\
+Examples:
+  fusion plugin check target/release/libconsensus.so
+  fusion plugin check libmedian.so --only chunk-invariant
+  fusion plugin check libmedian.so --only chunk-invariant --in-process     for a debugger
+  fusion plugin check --list")]
+    Check(PluginCheckArgs),
 }
 
 /// `fusion completions`

@@ -739,7 +739,7 @@ __attribute__((constructor)) static void work(void) { usleep(120000); }
 const fusion_plugin *FUSION_ENTRY(const fusion_host *host);
 
 const fusion_plugin *FUSION_ENTRY(const fusion_host *host) {
-    (void)host, (void)look;
+    (void)host, (void)look, (void)length, (void)mean, (void)parse, (void)fill;
 #if KERNEL != 4
     (void)apply;
 #endif

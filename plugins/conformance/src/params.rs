@@ -148,7 +148,12 @@ pub(crate) fn tunable(method: &Method, task: &Task, input: usize) -> bool {
 
 impl Set {
     /// Each parameter where `value` has one for it.
-    fn of(method: &Method, task: &Task, specs: &[ParamSpec], mut value: impl FnMut(&ParamSpec) -> Option<Json>) -> Self {
+    fn of(
+        method: &Method,
+        task: &Task,
+        specs: &[ParamSpec],
+        mut value: impl FnMut(&ParamSpec) -> Option<Json>,
+    ) -> Self {
         let mut fill = |per_input: bool| -> Map<String, Json> {
             specs
                 .iter()
@@ -288,13 +293,16 @@ mod tests {
             let x = valid(&spec(ParamKind::Count, Some(3.0), Some(5.0), false), &mut dice).as_i64().unwrap();
             assert!((3..=5).contains(&x), "{x}");
             let words = ParamKind::Word(vec![("a".into(), String::new()), ("b".into(), String::new())]);
-            assert!(["a", "b"].contains(&valid(&spec(words, None, None, false), &mut dice).as_str().unwrap()));
+            assert!(
+                ["a", "b"].contains(&valid(&spec(words, None, None, false), &mut dice).as_str().unwrap())
+            );
         }
     }
 
     #[test]
     fn every_bound_is_broken_once() {
-        let values = |spec: ParamSpec| -> Vec<Json> { breaches(&[spec]).into_iter().map(|b| b.value).collect() };
+        let values =
+            |spec: ParamSpec| -> Vec<Json> { breaches(&[spec]).into_iter().map(|b| b.value).collect() };
         assert_eq!(values(spec(ParamKind::Count, Some(1.0), Some(9.0), false)), [json!(0), json!(10)]);
         assert_eq!(values(spec(ParamKind::Number, Some(0.0), None, true)), [json!(0.0), json!(-0.001)]);
         assert_eq!(values(spec(ParamKind::Number, Some(f64::MIN), Some(f64::MAX), false)), [] as [Json; 0]);

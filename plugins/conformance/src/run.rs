@@ -76,7 +76,13 @@ pub(crate) fn run(method: &Method, task: &Task, data: &Data, how: &How) -> Resul
 }
 
 /// Runs a task on a host.
-pub(crate) fn run_on(host: &Host, method: &Method, task: &Task, data: &Data, how: &How) -> Result<Ran, Trouble> {
+pub(crate) fn run_on(
+    host: &Host,
+    method: &Method,
+    task: &Task,
+    data: &Data,
+    how: &How,
+) -> Result<Ran, Trouble> {
     let mut instance = Instance::create(method, host, task, how.kind)?;
     let ran = on_instance(&mut instance, host, method, task, data, how);
     let violations = instance.violations();
@@ -97,17 +103,24 @@ fn on_instance(
         let plan = instance.plan(0)?;
         let metas = (0..task.members.len()).map(|member| task.meta(member, None)).collect();
         host.lend(Models::new(metas, data, how.kind, how.off));
-        let call =
-            Call { inputs: Vec::new(), outputs: Vec::new(), settings: Vec::new(), scratch: plan.scratch, off: 0 };
+        let call = Call {
+            inputs: Vec::new(),
+            outputs: Vec::new(),
+            settings: Vec::new(),
+            scratch: plan.scratch,
+            off: 0,
+        };
         let done = instance.run(&call);
         let models = host.back();
         done?;
-        let (values, found) = models.map_or_else(|| Ok(Default::default()), Models::finish).map_err(Trouble::Broken)?;
+        let (values, found) =
+            models.map_or_else(|| Ok(Default::default()), Models::finish).map_err(Trouble::Broken)?;
         instance.note(found);
         return Ok(Ran { values, plans: vec![plan], ..Ran::default() });
     }
-    let plans =
-        (0..task.members.len()).map(|member| instance.plan(member)).collect::<Result<Vec<Plan>, Trouble>>()?;
+    let plans = (0..task.members.len())
+        .map(|member| instance.plan(member))
+        .collect::<Result<Vec<Plan>, Trouble>>()?;
     let mut values = Vec::with_capacity(plans.len());
     for (member, plan) in plans.iter().enumerate() {
         let copied = match plan.action {
@@ -218,7 +231,12 @@ impl Stage<'_> {
     }
 
     /// States of blocks, side by side where there are several.
-    fn observe(&self, instance: &Instance<'_>, batch: &[(usize, u64)], kept: Option<Live>) -> Vec<Result<Live, Trouble>> {
+    fn observe(
+        &self,
+        instance: &Instance<'_>,
+        batch: &[(usize, u64)],
+        kept: Option<Live>,
+    ) -> Vec<Result<Live, Trouble>> {
         if let [(member, block)] = batch {
             return vec![self.block(instance, *member, *block, kept)];
         }
@@ -230,7 +248,9 @@ impl Stage<'_> {
             running
                 .into_iter()
                 .map(|thread| {
-                    thread.join().unwrap_or_else(|_| Err(Trouble::Broken("the kit's own thread panicked".to_owned())))
+                    thread
+                        .join()
+                        .unwrap_or_else(|_| Err(Trouble::Broken("the kit's own thread panicked".to_owned())))
                 })
                 .collect()
         })
@@ -315,7 +335,9 @@ impl Stage<'_> {
             std::thread::scope(|scope| {
                 let running: Vec<_> = (0..self.how.workers).map(|_| scope.spawn(work)).collect();
                 running.into_iter().try_for_each(|thread| {
-                    thread.join().unwrap_or_else(|_| Err(Trouble::Broken("the kit's own thread panicked".to_owned())))
+                    thread
+                        .join()
+                        .unwrap_or_else(|_| Err(Trouble::Broken("the kit's own thread panicked".to_owned())))
                 })
             })?;
         }

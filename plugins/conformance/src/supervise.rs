@@ -76,7 +76,9 @@ fn child(mut command: Command, test: &Test, seed: u64, limits: Limits) -> Result
             let last = text(err).lines().last().unwrap_or_default().to_owned();
             let code = status.code().unwrap_or_default();
             let end = if last.is_empty() { String::new() } else { format!(": {last}") };
-            made(Verdict::Failed { reason: format!("the process ended with code {code} before the test did{end}") })
+            made(Verdict::Failed {
+                reason: format!("the process ended with code {code} before the test did{end}"),
+            })
         }
     })
 }

@@ -184,7 +184,8 @@ mod tests {
         let mut at = 0;
         for test in TESTS {
             assert!(seen.insert(test.id), "{}", test.id);
-            let plain = |letter: char| letter.is_ascii_lowercase() || letter.is_ascii_digit() || letter == '-';
+            let plain =
+                |letter: char| letter.is_ascii_lowercase() || letter.is_ascii_digit() || letter == '-';
             assert!(test.id.chars().all(plain), "{}", test.id);
             assert!(!test.sentence.is_empty() && !test.sentence.ends_with('.'), "{}", test.id);
             let place = Group::ALL.iter().position(|group| *group == test.group).unwrap();

@@ -123,7 +123,13 @@ pub(crate) fn panic_contained(kit: &Kit, method: &Method) -> Check {
         meta.member = 1000;
         let inputs = data[0].iter().map(|values| (meta.clone(), &values[..1])).collect();
         let settings = task.table(method, 0);
-        drop(instance.apply(&Call { inputs, outputs: vec![meta.clone()], settings, scratch: 1 << 16, off: 0 }));
+        drop(instance.apply(&Call {
+            inputs,
+            outputs: vec![meta.clone()],
+            settings,
+            scratch: 1 << 16,
+            off: 0,
+        }));
     }
     Ok(())
 }
@@ -137,13 +143,15 @@ pub(crate) fn parallel_calls(kit: &Kit, method: &Method) -> Check {
         let running: Vec<_> = (0..8)
             .map(|_| {
                 scope.spawn(|| {
-                    (0..8).try_for_each(|_| unchanged(method, &task, &data, &usual.values, "beside other instances"))
+                    (0..8).try_for_each(|_| {
+                        unchanged(method, &task, &data, &usual.values, "beside other instances")
+                    })
                 })
             })
             .collect();
-        running.into_iter().try_for_each(|thread| {
-            thread.join().unwrap_or_else(|_| fail("the kit's own thread panicked"))
-        })
+        running
+            .into_iter()
+            .try_for_each(|thread| thread.join().unwrap_or_else(|_| fail("the kit's own thread panicked")))
     })?;
     if method.threading() == FUSION_THREADING_PARALLEL && method.kernel() == FUSION_KERNEL_ELEMENTWISE {
         let mut task = task.clone();
@@ -164,7 +172,9 @@ pub(crate) fn parallel_calls(kit: &Kit, method: &Method) -> Check {
 
 pub(crate) fn destroy_after_failed_create(kit: &Kit, method: &Method) -> Check {
     let (task, data, usual) = method.fitting(kit)?;
-    let Some(broken) = refused(kit, method, &task)? else { return skip("its `create` could not be made to fail") };
+    let Some(broken) = refused(kit, method, &task)? else {
+        return skip("its `create` could not be made to fail");
+    };
     no_growth("failed calls of `create`", || {
         let host = Host::new(Offer::default(), 1);
         match Instance::create(method, &host, &broken, Kind::Canaries) {

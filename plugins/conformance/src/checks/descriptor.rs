@@ -4,10 +4,10 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use fusion_abi::{
-    FUSION_KERNEL_ELEMENTWISE, FUSION_KERNEL_GROUP, FUSION_KERNEL_MODEL, FUSION_NEEDS_RNG, FUSION_PORT_ORDERED,
-    FUSION_PORT_SETTINGS, FUSION_SPACE_DATASET, FUSION_SPACE_DELTA, FUSION_SPACE_WEIGHTS,
-    FUSION_THREADING_PROCESS, FUSION_TRAIT_AFFINE, FUSION_TRAIT_COMMUTATIVE, FUSION_TRAIT_DETERMINISTIC,
-    FUSION_TRAIT_IDEMPOTENT, FUSION_TRAIT_SCALE_EQUIVARIANT,
+    FUSION_KERNEL_ELEMENTWISE, FUSION_KERNEL_MODEL, FUSION_NEEDS_RNG,
+    FUSION_PORT_ORDERED, FUSION_PORT_SETTINGS, FUSION_SPACE_DATASET, FUSION_SPACE_DELTA,
+    FUSION_SPACE_WEIGHTS, FUSION_THREADING_PROCESS, FUSION_TRAIT_AFFINE, FUSION_TRAIT_COMMUTATIVE,
+    FUSION_TRAIT_DETERMINISTIC, FUSION_TRAIT_IDEMPOTENT, FUSION_TRAIT_SCALE_EQUIVARIANT,
 };
 use fusion_dsl::descriptor::ParamKind;
 use serde_json::Value as Json;
@@ -30,7 +30,8 @@ fn shown(text: &[u8]) -> String {
 pub(crate) fn ids_unique(kit: &Kit) -> Check {
     let plugin = kit.plugin()?;
     let id = &plugin.texts[0].1;
-    let plain = |letter: &u8| letter.is_ascii_lowercase() || letter.is_ascii_digit() || b".-_".contains(letter);
+    let plain =
+        |letter: &u8| letter.is_ascii_lowercase() || letter.is_ascii_digit() || b".-_".contains(letter);
     if !id.contains(&b'.') || !id.iter().all(plain) {
         return fail(format!("the plugin's id `{}` is not a reverse domain name in lower case", shown(id)));
     }
@@ -49,7 +50,11 @@ pub(crate) fn ids_unique(kit: &Kit) -> Check {
             let mut seen = BTreeSet::new();
             for name in names {
                 if !is_word(name) {
-                    return fail(format!("`{}`: the {what} `{}` is not a lower-case word", method.id, shown(name)));
+                    return fail(format!(
+                        "`{}`: the {what} `{}` is not a lower-case word",
+                        method.id,
+                        shown(name)
+                    ));
                 }
                 if !seen.insert(name) {
                     return fail(format!("`{}`: two {what}s are called `{}`", method.id, shown(name)));
@@ -59,8 +64,14 @@ pub(crate) fn ids_unique(kit: &Kit) -> Check {
         let specs = method.parameters();
         for number in &method.numbers {
             let of = specs.iter().find(|spec| spec.name.as_bytes() == number.as_slice());
-            if of.is_none_or(|spec| matches!(spec.kind, ParamKind::Text | ParamKind::Word(_) | ParamKind::List(_))) {
-                return fail(format!("`{}`: the number `{}` is no number of the schema", method.id, shown(number)));
+            if of.is_none_or(|spec| {
+                matches!(spec.kind, ParamKind::Text | ParamKind::Word(_) | ParamKind::List(_))
+            }) {
+                return fail(format!(
+                    "`{}`: the number `{}` is no number of the schema",
+                    method.id,
+                    shown(number)
+                ));
             }
         }
     }
@@ -98,8 +109,26 @@ pub(crate) fn text_utf8(kit: &Kit) -> Check {
 
 /// Words of a schema that the profile knows, wherever a type may stand.
 const KNOWN: &[&str] = &[
-    "type", "title", "description", "default", "minimum", "maximum", "exclusiveMinimum", "format", "enum", "const",
-    "oneOf", "anyOf", "allOf", "$ref", "items", "minItems", "maxItems", "pattern", "minLength", "maxLength",
+    "type",
+    "title",
+    "description",
+    "default",
+    "minimum",
+    "maximum",
+    "exclusiveMinimum",
+    "format",
+    "enum",
+    "const",
+    "oneOf",
+    "anyOf",
+    "allOf",
+    "$ref",
+    "items",
+    "minItems",
+    "maxItems",
+    "pattern",
+    "minLength",
+    "maxLength",
 ];
 
 /// Units that the language knows.
@@ -120,8 +149,17 @@ pub(crate) fn schema_in_profile(_: &Kit, method: &Method) -> Check {
     if schema.get("additionalProperties") != Some(&Json::Bool(false)) {
         return fail("the schema does not say `\"additionalProperties\": false`");
     }
-    let outer =
-        ["type", "title", "description", "default", "properties", "required", "additionalProperties", "$defs", "$schema"];
+    let outer = [
+        "type",
+        "title",
+        "description",
+        "default",
+        "properties",
+        "required",
+        "additionalProperties",
+        "$defs",
+        "$schema",
+    ];
     for key in schema.as_object().into_iter().flat_map(serde_json::Map::keys) {
         if !outer.contains(&key.as_str()) && !key.starts_with("x-") {
             return fail(format!("the schema holds `{key}`, which the profile does not have"));
@@ -155,7 +193,9 @@ fn value_schema(root: &Json, schema: &Json, depth: usize) -> Result<(), String> 
             "x-unit" if !value.as_str().is_some_and(|unit| UNITS.contains(&unit)) => {
                 return Err(format!("the unit {value} is not known"));
             }
-            "x-varies" | "x-input" if !value.is_boolean() => return Err(format!("`{key}` is not true or false")),
+            "x-varies" | "x-input" if !value.is_boolean() => {
+                return Err(format!("`{key}` is not true or false"));
+            }
             "minimum" | "maximum" | "exclusiveMinimum" if !value.is_number() => {
                 return Err(format!("`{key}` is no number"));
             }
@@ -186,7 +226,8 @@ fn value_schema(root: &Json, schema: &Json, depth: usize) -> Result<(), String> 
         };
     }
     if let Some(words) = object.get("enum") {
-        let fine = words.as_array().is_some_and(|words| !words.is_empty() && words.iter().all(Json::is_string));
+        let fine =
+            words.as_array().is_some_and(|words| !words.is_empty() && words.iter().all(Json::is_string));
         return if fine { Ok(()) } else { Err("`enum` is no list of words".to_owned()) };
     }
     let named: Vec<&str> = match object.get("type") {
@@ -220,7 +261,10 @@ pub(crate) fn schema_has_docs_and_defaults(_: &Kit, method: &Method) -> Check {
         let own = schema.and_then(|all| all.get(name));
         let optional = own.is_some_and(|own| {
             own.get("default") == Some(&Json::Null)
-                || own.get("type").and_then(Json::as_array).is_some_and(|types| types.contains(&"null".into()))
+                || own
+                    .get("type")
+                    .and_then(Json::as_array)
+                    .is_some_and(|types| types.contains(&"null".into()))
                 || own.get("anyOf").and_then(Json::as_array).is_some_and(|branches| {
                     branches.iter().any(|branch| branch.get("type") == Some(&"null".into()))
                 })
@@ -229,7 +273,9 @@ pub(crate) fn schema_has_docs_and_defaults(_: &Kit, method: &Method) -> Check {
             if spec.required || optional {
                 continue;
             }
-            return fail(format!("the parameter `{name}` has no default and is neither required nor optional"));
+            return fail(format!(
+                "the parameter `{name}` has no default and is neither required nor optional"
+            ));
         };
         let (min, max) = bounds(spec);
         let fits = match (&spec.kind, default) {
@@ -238,7 +284,8 @@ pub(crate) fn schema_has_docs_and_defaults(_: &Kit, method: &Method) -> Check {
             (ParamKind::List(_), Json::Array(_)) | (ParamKind::Span, Json::Object(_)) => true,
             (ParamKind::Bool | ParamKind::Text | ParamKind::Word(_) | ParamKind::List(_), _) => false,
             (_, Json::Number(number)) => number.as_f64().is_some_and(|x| {
-                min.is_none_or(|min| x > min || (x == min && !spec.min_exclusive)) && max.is_none_or(|max| x <= max)
+                min.is_none_or(|min| x > min || (x == min && !spec.min_exclusive))
+                    && max.is_none_or(|max| x <= max)
             }),
             _ => false,
         };
@@ -279,7 +326,10 @@ pub(crate) fn ports_fit_category(_: &Kit, method: &Method) -> Check {
             return fail(format!("port `{name}`: there are no flags {:#x}", port.flags));
         }
         if port.min > port.max || port.max == 0 {
-            return fail(format!("port `{name}` takes at least {} and at most {} inputs", port.min, port.max));
+            return fail(format!(
+                "port `{name}` takes at least {} and at most {} inputs",
+                port.min, port.max
+            ));
         }
     }
     let most: u64 = method
@@ -312,7 +362,11 @@ pub(crate) fn ports_fit_category(_: &Kit, method: &Method) -> Check {
     Ok(())
 }
 
-pub(crate) fn functions_fit_kernel(_: &Kit, method: &Method) -> Check {
+pub(crate) fn functions_fit_kernel(kit: &Kit, method: &Method) -> Check {
+    let flags = kit.plugin()?.flags;
+    if flags != 0 {
+        return fail(format!("the plugin's flags are {flags:#x} and not 0"));
+    }
     let kernel = method.kernel();
     let (_, _, passes, reserved, needs, traits) = method.plain();
     if !(FUSION_KERNEL_ELEMENTWISE..=FUSION_KERNEL_MODEL).contains(&kernel) {
@@ -347,7 +401,6 @@ pub(crate) fn functions_fit_kernel(_: &Kit, method: &Method) -> Check {
     if method.has("state_new") != method.has("state_free") {
         return fail("it has one of `state_new` and `state_free` without the other");
     }
-    debug_assert!(kernel <= FUSION_KERNEL_GROUP || kernel == FUSION_KERNEL_MODEL);
     Ok(())
 }
 
@@ -364,10 +417,11 @@ fn manifest(kit: &Kit) -> Option<PathBuf> {
 pub(crate) fn manifest_equal(kit: &Kit) -> Check {
     let Some(path) = manifest(kit) else { return skip("there is no `plugin.json` beside it") };
     let read = std::fs::read(&path).map_err(|error| error.to_string());
-    let json: Json = match read.and_then(|text| serde_json::from_slice(&text).map_err(|error| error.to_string())) {
-        Ok(json) => json,
-        Err(error) => return fail(format!("`{}` cannot be read: {error}", path.display())),
-    };
+    let json: Json =
+        match read.and_then(|text| serde_json::from_slice(&text).map_err(|error| error.to_string())) {
+            Ok(json) => json,
+            Err(error) => return fail(format!("`{}` cannot be read: {error}", path.display())),
+        };
     let plugin = kit.plugin()?;
     let stale = "make it anew with `fusion plugin pack`";
     for (name, text) in plugin.texts.iter().filter(|(name, _)| matches!(*name, "id" | "version")) {

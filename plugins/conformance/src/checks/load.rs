@@ -26,7 +26,8 @@ pub(crate) fn now_local(kit: &Kit) -> Check {
 
 pub(crate) fn single_entry_symbol(kit: &Kit) -> Check {
     let bytes = fs::read(&kit.path).map_err(|error| Stop::Fail(error.to_string()))?;
-    let file = object::File::parse(&*bytes).map_err(|error| Stop::Fail(format!("no object file: {error}")))?;
+    let file =
+        object::File::parse(&*bytes).map_err(|error| Stop::Fail(format!("no object file: {error}")))?;
     let names: BTreeSet<&str> = file
         .dynamic_symbols()
         .filter(|symbol| symbol.is_definition() && symbol.is_global())

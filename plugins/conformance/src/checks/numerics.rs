@@ -2,7 +2,9 @@
 
 use std::hint::black_box;
 
-use fusion_abi::{FUSION_KERNEL_ELEMENTWISE, FUSION_KERNEL_MODEL, FUSION_NEEDS_RNG, FUSION_TRAIT_DETERMINISTIC};
+use fusion_abi::{
+    FUSION_KERNEL_ELEMENTWISE, FUSION_KERNEL_MODEL, FUSION_NEEDS_RNG, FUSION_TRAIT_DETERMINISTIC,
+};
 
 use crate::driver::{Action, Host, Instance, Kind, Method, Offer, STRETCH};
 use crate::kit::{Kit, difference, differs, ran};
@@ -126,7 +128,10 @@ pub(crate) fn nan_and_inf_in(kit: &Kit, method: &Method) -> Check {
     let (task, usual, _) = method.fitting(kit)?;
     let odd = [f32::NAN, f32::INFINITY, f32::NEG_INFINITY, -f32::NAN];
     for (place, &value) in odd.iter().enumerate() {
-        let data = filled(&task, |m, input, i| if i % 7 == (place + input) % 7 { value } else { usual[m][input][i] });
+        let data = filled(
+            &task,
+            |m, input, i| if i % 7 == (place + input) % 7 { value } else { usual[m][input][i] },
+        );
         orderly(method, &task, &data, &format!("some inputs are {value}"))?;
         orderly(method, &task, &filled(&task, |_, _, _| value), &format!("all inputs are {value}"))?;
     }
@@ -266,7 +271,8 @@ pub(crate) fn reference_vectors(kit: &Kit, method: &Method) -> Check {
     for (place, vector) in vectors.iter().enumerate() {
         let told = |what: String| Stop::Fail(format!("vector {place}: {what}"));
         let (task, data, expected) = vector.task(method).map_err(|error| told(error.to_string()))?;
-        let found = run(method, &task, &data, &How::default()).map_err(|trouble| told(trouble.to_string()))?;
+        let found =
+            run(method, &task, &data, &How::default()).map_err(|trouble| told(trouble.to_string()))?;
         let near = |_, x: f32, y: f32| {
             x == y || (x.is_nan() && y.is_nan()) || f64::from((x - y).abs()) <= vector.tolerance
         };

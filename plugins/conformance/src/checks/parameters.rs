@@ -149,7 +149,10 @@ pub(crate) fn random_invalid_never_crashes(kit: &Kit, method: &Method) -> Check 
             Ok(()) => {}
             Err(trouble) if trouble.orderly() => {}
             Err(trouble) => {
-                let text = String::from_utf8_lossy(&broken.members[0].settings.text).chars().take(200).collect::<String>();
+                let text = String::from_utf8_lossy(&broken.members[0].settings.text)
+                    .chars()
+                    .take(200)
+                    .collect::<String>();
                 return fail(format!("case {case}, settings `{text}`: {trouble}"));
             }
         }

@@ -82,18 +82,13 @@ pub(crate) fn idempotent(kit: &Kit, method: &Method) -> Check {
         let equal = filled(task, |member, _, i| data[member][0][i]);
         let expected: Vec<Vec<f32>> = data.iter().map(|inputs| inputs[0].clone()).collect();
         let found = computed(method, task, &equal)?;
-        Ok(found.and_then(|found| apart(&expected, &found, &equal).map(|place| format!("equal inputs: {place}"))))
+        Ok(found
+            .and_then(|found| apart(&expected, &found, &equal).map(|place| format!("equal inputs: {place}"))))
     })
 }
 
 /// Compares f(g(inputs)) with g(f(inputs)).
-fn commutes(
-    kit: &Kit,
-    method: &Method,
-    claim: u64,
-    what: &str,
-    change: impl Fn(f32, usize) -> f32,
-) -> Check {
+fn commutes(kit: &Kit, method: &Method, claim: u64, what: &str, change: impl Fn(f32, usize) -> f32) -> Check {
     claimed(kit, method, claim, |task, data| {
         let changed = filled(task, |member, input, i| change(data[member][input][i], i));
         let Some(mut expected) = computed(method, task, data)? else { return Ok(None) };

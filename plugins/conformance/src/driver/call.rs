@@ -83,7 +83,12 @@ fn view(memory: &mut Memory, meta: &Meta, data: *mut c_void) -> fusion_tensor {
 }
 
 /// Lays the call out, has `body` make it, and looks at what it left.
-pub(super) fn make<R>(host: &Host, kind: Kind, call: &Call<'_>, body: impl FnOnce(*const fusion_call) -> R) -> (R, Done) {
+pub(super) fn make<R>(
+    host: &Host,
+    kind: Kind,
+    call: &Call<'_>,
+    body: impl FnOnce(*const fusion_call) -> R,
+) -> (R, Done) {
     let mut memory = Memory::new(kind);
     let inputs: Vec<fusion_tensor> = call
         .inputs

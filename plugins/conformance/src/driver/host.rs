@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use fusion_abi::{
-    FUSION_ABI_MAJOR, fusion_assign_v1, fusion_host, fusion_model_v1, fusion_rng_v1, fusion_status, fusion_str,
-    fusion_threads_v1,
+    FUSION_ABI_MAJOR, fusion_assign_v1, fusion_host, fusion_model_v1, fusion_rng_v1, fusion_status,
+    fusion_str, fusion_threads_v1,
 };
 
 use super::memory::Memory;

@@ -152,7 +152,12 @@ pub(crate) fn scope(method: &Method, host: &Host, settings: &[u8]) -> Result<Opt
 
 impl<'a> Instance<'a> {
     /// Makes an instance for a task.
-    pub(crate) fn create(method: &'a Method, host: &'a Host, task: &Task, kind: Kind) -> Result<Self, Trouble> {
+    pub(crate) fn create(
+        method: &'a Method,
+        host: &'a Host,
+        task: &Task,
+        kind: Kind,
+    ) -> Result<Self, Trouble> {
         let Some(create) = method.raw.create else {
             return Err(Trouble::Broken("it has no `create`".to_owned()));
         };
@@ -297,7 +302,8 @@ impl<'a> Instance<'a> {
         self.sound("plan")?;
         let mut memory = Memory::new(self.kind);
         let size = (size_of::<fusion_plan>() + self.host.extra()) as u64;
-        let given = fusion_plan { struct_size: size, action: FUSION_ACTION_APPLY, reserved: 0, scratch_bytes: 0 };
+        let given =
+            fusion_plan { struct_size: size, action: FUSION_ACTION_APPLY, reserved: 0, scratch_bytes: 0 };
         let given = memory.grown("plan", given, self.host.extra());
         let table = self.host.table(&mut memory);
         let status = {
@@ -314,7 +320,11 @@ impl<'a> Instance<'a> {
             FUSION_ACTION_APPLY => Action::Apply,
             FUSION_ACTION_COPY_BASE => Action::CopyBase,
             FUSION_ACTION_COPY_FIRST => Action::CopyFirst,
-            other => return Err(Trouble::Broken(format!("`plan` answers with the action {other}, which there is not"))),
+            other => {
+                return Err(Trouble::Broken(format!(
+                    "`plan` answers with the action {other}, which there is not"
+                )));
+            }
         };
         Ok(Plan {
             action,

@@ -208,7 +208,14 @@ unsafe fn method(raw: fusion_method) -> Result<Method, String> {
         }
         // SAFETY: as promised.
         let (name, doc) = unsafe { (bytes(port.name), bytes(port.doc)) };
-        ports.push(PortFacts { name, doc, space: port.space, flags: port.flags, min: port.min, max: port.max });
+        ports.push(PortFacts {
+            name,
+            doc,
+            space: port.space,
+            flags: port.flags,
+            min: port.min,
+            max: port.max,
+        });
     }
     // SAFETY: as promised.
     unsafe {

@@ -45,7 +45,9 @@ impl std::fmt::Display for Violation {
         match fault {
             Fault::Before => write!(f, "{what} {index}: the bytes before it were written"),
             Fault::Behind => write!(f, "{what} {index}: the bytes behind it were written"),
-            Fault::Changed(at) => write!(f, "{what} {index}: byte {at} was changed, though it is lent for reading"),
+            Fault::Changed(at) => {
+                write!(f, "{what} {index}: byte {at} was changed, though it is lent for reading")
+            }
         }
     }
 }
@@ -178,7 +180,8 @@ impl Memory {
                 // The mapping stays, so that the address is not used again and every later use ends the process.
                 Kind::Fenced => {
                     // SAFETY: our own mapping; by the contract nobody uses it any more.
-                    let done = unsafe { mprotect(piece.base.as_ptr().cast(), piece.size, MprotectFlags::empty()) };
+                    let done =
+                        unsafe { mprotect(piece.base.as_ptr().cast(), piece.size, MprotectFlags::empty()) };
                     debug_assert!(done.is_ok());
                 }
             }

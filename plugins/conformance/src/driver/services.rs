@@ -88,7 +88,12 @@ impl Data {
     }
 }
 
-unsafe extern "C" fn for_each(ctx: *mut c_void, n: u64, body: Option<Body>, data: *mut c_void) -> fusion_status {
+unsafe extern "C" fn for_each(
+    ctx: *mut c_void,
+    n: u64,
+    body: Option<Body>,
+    data: *mut c_void,
+) -> fusion_status {
     let Some(body) = body else { return FUSION_INVALID };
     // SAFETY: a table's own `ctx`.
     let workers = unsafe { shared(ctx) }.workers.load(Ordering::Relaxed);
