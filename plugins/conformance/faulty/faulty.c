@@ -481,7 +481,7 @@ static fusion_status apply(void *given, const fusion_call *call) {
     usleep(500);
 #endif
 #ifdef FAULT_no_pointer_kept_after_call
-    if (self->kept->seed != self->seed) abort();
+    (void)*(const volatile uint64_t *)&self->kept->seed; /* harmless as long as nobody takes the memory away */
 #endif
     for (uint64_t o = 0; o < call->n_outputs; o++) {
         const fusion_tensor *to = &call->outputs[o];
