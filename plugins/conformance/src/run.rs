@@ -145,6 +145,9 @@ fn on_instance(
     Ok(Ran { values, plans, ..Ran::default() })
 }
 
+/// A member, its stretch (all of it without), and its inputs as the method sees them.
+type View<'d> = (usize, Option<(u64, u64)>, &'d Vec<Vec<f32>>);
+
 struct Stage<'a> {
     method: &'a Method,
     task: &'a Task,
@@ -280,7 +283,7 @@ impl Stage<'_> {
         Ok(state)
     }
 
-    fn call<'d>(&self, views: &[(usize, Option<(u64, u64)>, &'d Vec<Vec<f32>>)], outputs: bool) -> Call<'d> {
+    fn call<'d>(&self, views: &[View<'d>], outputs: bool) -> Call<'d> {
         Call {
             inputs: views
                 .iter()

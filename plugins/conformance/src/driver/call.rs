@@ -129,7 +129,7 @@ pub(super) fn make<R>(
         scratch,
         n_scratch: call.scratch,
     };
-    let frame = memory.grown("call", frame, host.extra());
+    let frame = memory.grown("call", frame, host.extra(), true);
     let result = body(frame);
     let outputs = written
         .iter()

@@ -139,7 +139,7 @@ impl Host {
             cancelled: Some(cancelled),
             service: Some(service),
         };
-        memory.grown("host table", table, self.extra())
+        memory.grown("host table", table, self.extra(), true)
     }
 
     fn models(&self) -> MutexGuard<'_, Option<Models>> {

@@ -195,7 +195,7 @@ impl<'a> Instance<'a> {
             n_members: members.len() as u64,
             seed: task.seed,
         };
-        let group = memory.grown("group", group, host.extra());
+        let group = memory.grown("group", group, host.extra(), true);
         let table = host.table(&mut memory);
         let mut pointer = std::ptr::null_mut();
         let turn = process(method);
@@ -304,7 +304,7 @@ impl<'a> Instance<'a> {
         let size = (size_of::<fusion_plan>() + self.host.extra()) as u64;
         let given =
             fusion_plan { struct_size: size, action: FUSION_ACTION_APPLY, reserved: 0, scratch_bytes: 0 };
-        let given = memory.grown("plan", given, self.host.extra());
+        let given = memory.grown("plan", given, self.host.extra(), false);
         let table = self.host.table(&mut memory);
         let status = {
             let _turn = self.turn();

@@ -138,11 +138,20 @@ impl Memory {
         room
     }
 
-    /// A struct of the contract followed by `extra` bytes that its reader does not know.
-    pub(crate) fn grown<T: Copy>(&mut self, what: &'static str, value: T, extra: usize) -> *mut T {
+    /// A struct of the contract followed by `extra` bytes that its reader does not know; `frozen` as in [`Memory::put`].
+    pub(crate) fn grown<T: Copy>(
+        &mut self,
+        what: &'static str,
+        value: T,
+        extra: usize,
+        frozen: bool,
+    ) -> *mut T {
         let room: *mut T = self.piece(what, 0, size_of::<T>() + extra, align_of::<T>(), 0).cast();
         // SAFETY: the room is new, large enough and aligned.
         unsafe { room.write(value) };
+        if frozen && let Some(piece) = self.pieces.last_mut() {
+            piece.frozen = Some(piece.bytes());
+        }
         room
     }
 

@@ -7,7 +7,7 @@ use fusion_abi::{FUSION_F32, fusion_device, fusion_dltensor, fusion_str, fusion_
 use super::call::Meta;
 use super::memory::{Kind, Memory, Violation};
 
-/// A member's description, at an address that does not change.
+/// A member's description; its lists and texts stay where they are.
 struct Described {
     meta: Meta,
     strides: Vec<i64>,
@@ -17,7 +17,7 @@ struct Described {
 pub(crate) struct Models {
     kind: Kind,
     off: usize,
-    members: Vec<Box<Described>>,
+    members: Vec<Described>,
     /// Per input model, per member.
     inputs: Vec<Vec<Vec<f32>>>,
     results: Vec<Option<Vec<f32>>>,
@@ -42,7 +42,7 @@ impl Models {
                 .collect(),
             members: members
                 .into_iter()
-                .map(|meta| Box::new(Described { strides: super::call::strides(&meta.shape), meta }))
+                .map(|meta| Described { strides: super::call::strides(&meta.shape), meta })
                 .collect(),
             lent: Vec::new(),
             violations: Vec::new(),
