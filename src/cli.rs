@@ -9,6 +9,7 @@ use fusion_core::method::device::DeviceError;
 use fusion_core::plan::Options;
 use fusion_dsl::codes::Code;
 
+pub use crate::commands::plugin::check::PluginCheckArgs;
 use crate::exit;
 use crate::failure::Failure;
 use crate::ui::units;
@@ -159,6 +160,14 @@ Examples:
 /// What to do with plugins.
 #[derive(Debug, Subcommand)]
 pub enum PluginCommand {
+    /// Run the conformance tests on a plugin's library
+    #[command(after_long_help = "\
+Examples:
+  fusion plugin check target/release/libconsensus.so
+  fusion plugin check libmedian.so --only chunk-invariant
+  fusion plugin check libmedian.so --only chunk-invariant --in-process     for a debugger
+  fusion plugin check --list")]
+    Check(PluginCheckArgs),
     /// List the plugins that are found, and why others are not used; loads none
     #[command(after_long_help = "\
 Examples:

@@ -35,6 +35,10 @@ pub fn pages() -> Vec<Page> {
     let methods = built_in().descriptors();
     let mut pages = vec![
         Page { path: "docs/reference/cli.md".to_owned(), text: cli() },
+        Page {
+            path: "docs/reference/conformance.md".to_owned(),
+            text: format!("{GENERATED}{}", fusion_conformance::markdown()),
+        },
         Page { path: "docs/reference/methods/README.md".to_owned(), text: method_index(&methods) },
         Page { path: "docs/reference/diagnostics/README.md".to_owned(), text: code_index() },
     ];

@@ -10,7 +10,7 @@ mod inspect;
 mod lock;
 pub(crate) mod methods;
 mod plan;
-mod plugin;
+pub(crate) mod plugin;
 mod run;
 
 use crate::cli::Command;

@@ -1,6 +1,7 @@
 //! `fusion plugin`: what is installed, what it offers, and how it gets there.
 
 mod add;
+pub(crate) mod check;
 mod inspect;
 mod list;
 mod pack;
@@ -17,6 +18,7 @@ use crate::ui::units::size;
 
 pub(super) fn plugin(session: &Session, command: &PluginCommand) -> Result<Exit, Failure> {
     match command {
+        PluginCommand::Check(args) => check::check(session, args),
         PluginCommand::List(args) => list::list(session, args),
         PluginCommand::Inspect(args) => inspect::inspect(session, args),
         PluginCommand::Pack(args) => pack::pack(session, args),
