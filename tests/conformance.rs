@@ -76,6 +76,31 @@ fn without(more: &[&'static str]) -> Vec<&'static str> {
     NEVER.iter().chain(more).copied().collect()
 }
 
+/// The built-in family through the same kit as everybody's: its 500 valid and 500 invalid settings a method among it.
+#[test]
+fn the_built_in_family_passes() {
+    // Links the library in, so that cargo builds it.
+    use fusion_average_dynamic as _;
+    let name =
+        format!("{}fusion_average_dynamic{}", std::env::consts::DLL_PREFIX, std::env::consts::DLL_SUFFIX);
+    let tests = std::env::current_exe().unwrap().parent().unwrap().to_owned();
+    let library = [tests.join(&name), tests.parent().unwrap().join(&name)]
+        .into_iter()
+        .find(|path| path.is_file())
+        .expect("cargo builds the cdylib beside its tests");
+    let (code, results, _) = check(&library, &[]);
+    for (test, result) in &results {
+        assert!(result["verdict"] == "passed" || result["verdict"] == "skipped", "{test}: {result}");
+    }
+    let passed = |id: &str| results[id]["verdict"] == "passed";
+    assert!(
+        passed("random-valid-accepted")
+            && passed("random-invalid-never-crashes")
+            && passed("idempotent-on-equal-inputs")
+    );
+    assert_eq!(code, 0);
+}
+
 #[test]
 fn a_plugin_without_faults_passes_every_test() {
     let folder = tempfile::tempdir().unwrap();

@@ -94,3 +94,17 @@ pub trait World {
         self.methods().iter().any(|method| method.verb == verb)
     }
 }
+
+/// A world of methods without files: imports are not there. For recipes in memory, such as those of tests.
+#[derive(Clone, Debug, Default)]
+pub struct NoFiles(pub Vec<MethodDescriptor>);
+
+impl World for NoFiles {
+    fn read(&self, _: &str, path: &str) -> Result<(String, String), String> {
+        Err(format!("`{path}` is not there"))
+    }
+
+    fn methods(&self) -> &[MethodDescriptor] {
+        &self.0
+    }
+}

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use fusion_core::engine::{self, RunReport};
+use fusion_core::engine::{self, RunError, RunReport};
 use fusion_core::plan::outputs::State;
 use fusion_core::plan::{Options, Plan};
 use fusion_dsl::codes::Code;
@@ -93,7 +93,18 @@ pub(super) fn run(session: &Session, args: &RunArgs) -> Result<Exit, Failure> {
             }
             Err(error) => {
                 let blamed = recipe.plugins.blamed(&error, Failure::from(&error));
-                failure = Some(said(session, blamed, args.json));
+                failure = Some(match (&error, blamed) {
+                    // It has a place in the recipe.
+                    (RunError::Method { span, .. }, Failure::Diagnostic(mut diagnostic)) => {
+                        diagnostic.primary.span = *span;
+                        let sources = &recipe.compiled.sources;
+                        session
+                            .say(&recipe.path, &[*diagnostic], sources, args.json)
+                            .err()
+                            .unwrap_or(Failure::Closed)
+                    }
+                    (_, blamed) => said(session, blamed, args.json),
+                });
                 break;
             }
         }

@@ -491,7 +491,7 @@ fn a_manifest_tells_all_that_a_writer_needs() {
     average · median — element-wise median of models (Yin et al., Byzantine-robust distributed learning, ICML 2018)
       θ = median(θ₁ … θₙ), element by element
       from  model, 1 to 64    the models
-    kernel element-wise · version 1
+    kernel element-wise · version 1 · deterministic · commutative · idempotent
 
     org.fusion.samples.median 1.0.0 · ABI 1.0 or newer · MIT OR Apache-2.0 · built with C · .fusion/plugins/org.fusion.samples.median-1.0.0
     for TARGET
@@ -576,7 +576,7 @@ fn packing_adds_to_a_bundle_and_never_describes_a_library_wrongly() {
 }
 
 #[test]
-fn a_plugin_that_fails_is_named_and_leaves_nothing() {
+fn a_plugin_that_fails_is_named_and_leaves_no_result() {
     let space = Space::new();
     compile(&space, &root().join("fusion-core/tests/host/broken.c"), "bad", &["FAILS"]);
     space.ok(&["plugin", "add", "bad.so"]);
@@ -589,12 +589,19 @@ fn a_plugin_that_fails_is_named_and_leaves_nothing() {
     let done = space.fails(&["run", "r.fusion"], 4, "F0705");
     insta::assert_snapshot!(done.err, @r"
     error[F0705]: `org.fusion.tests.copy.copy` of stage `m` failed: out of luck
-     |
-     = note: reported by the plugin org.fusion.tests.copy 1.0.0
-     = help: where it blames no setting or input, tell the plugin's author
+     --> r.fusion:4:17
+      |
+    4 | average m using bad.copy { from a }
+      |                 ^^^^^^^^
+      |
+      = note: reported by the plugin org.fusion.tests.copy 1.0.0
+      = help: where it blames no setting or input, tell the plugin's author
+
+    1 error in r.fusion; `fusion explain F0705` says more
     ");
     assert!(!space.path("out/m").exists());
-    assert_eq!(space.names("out"), [""; 0]);
+    // A plugin's trouble may pass: what is finished is kept for the same command.
+    assert_eq!(space.names("out"), [".m.fusion-part"]);
 }
 
 #[test]

@@ -130,17 +130,17 @@
 #define FUSION_TRAIT_COMMUTATIVE 2
 
 /*
- Equal inputs give that input.
+ Equal inputs give that input, up to rounding.
  */
 #define FUSION_TRAIT_IDEMPOTENT 4
 
 /*
- Adding one tensor to all inputs adds it to the result.
+ Adding one tensor to all inputs adds it to the result, up to rounding.
  */
 #define FUSION_TRAIT_AFFINE 8
 
 /*
- Scaling all inputs scales the result.
+ Scaling all inputs by one positive number scales the result, up to rounding.
  */
 #define FUSION_TRAIT_SCALE_EQUIVARIANT 16
 
@@ -654,7 +654,8 @@ typedef struct fusion_method {
    */
   void (*state_free)(void *instance, void *state);
   /*
-   *Optional.* Bytes of the instance's statistics and of one block's state, for the memory budget. Any thread.
+   *Optional.* Two numbers of bytes for the memory budget. Element-wise: the instance's statistics, one block's state. Else: what a
+   call allocates for itself, 0. Any thread.
    */
   void (*state_bytes)(void *instance, uint64_t *bytes);
   /*
