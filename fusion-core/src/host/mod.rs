@@ -3,11 +3,14 @@
 //! A library is loaded once, bound at once, and never unloaded. Every refusal has an error of its own that names the file and the fix.
 #![allow(unsafe_code)]
 
+use serde::{Deserialize, Serialize};
+
 mod callbacks;
 mod describe;
 mod elementwise;
 mod frame;
 mod instance;
+pub mod isolate;
 mod load;
 mod method;
 mod model;
@@ -19,7 +22,7 @@ pub use load::{Plugin, load};
 pub use services::{SERVICES, service};
 
 /// Why a plugin cannot be used.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, thiserror::Error, Serialize, Deserialize)]
 pub enum HostError {
     /// The system's loader refused the file.
     #[error("`{path}` cannot be loaded: {reason}")]
@@ -77,6 +80,14 @@ pub enum HostError {
         /// What is wrong.
         reason: String,
     },
+    /// It cannot be run in a process of its own.
+    #[error("`{path}` cannot be run in a process of its own: {reason}")]
+    Process {
+        /// The library.
+        path: String,
+        /// What went wrong.
+        reason: String,
+    },
 }
 
 impl HostError {
@@ -93,6 +104,9 @@ impl HostError {
             HostError::TooNew { .. } => "update fusion",
             HostError::NoService { .. } => "update fusion, or use an older version of the plugin",
             HostError::Descriptor { .. } => "this is a mistake of the plugin: tell its author",
+            HostError::Process { .. } => {
+                "where the plugin is to blame, tell its author; without `--isolate` it runs within fusion itself"
+            }
         }
     }
 }
