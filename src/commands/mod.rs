@@ -9,6 +9,7 @@ pub(crate) mod graph;
 mod inspect;
 pub(crate) mod methods;
 mod plan;
+mod plugin_host;
 mod run;
 
 use crate::cli::Command;
@@ -55,5 +56,6 @@ pub(crate) fn dispatch(session: &Session, command: Option<Command>) -> Result<Ex
         Some(Command::Inspect(args)) => inspect::inspect(session, &args),
         Some(Command::Ast(args)) => ast::ast(session, &args),
         Some(Command::Completions(args)) => completions::completions(session, &args),
+        Some(Command::PluginHost(args)) => plugin_host::plugin_host(&args),
     }
 }

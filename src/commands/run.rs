@@ -35,6 +35,10 @@ struct Row {
 
 pub(super) fn run(session: &Session, args: &RunArgs) -> Result<Exit, Failure> {
     let recipe = Recipe::load(session, &args.recipe)?;
+    if let Some(id) = args.isolate.first() {
+        // Recipes use no plugins yet.
+        return Err(Failure::usage(format!("`--isolate {id}`: the recipe uses no plugin `{id}`")));
+    }
     let options = args.engine.options(&recipe.root)?;
     let mut plans = recipe.plan_or_say(session, &options, args.json)?;
     if plans.iter().all(|plan| plan.outputs.is_empty()) {
