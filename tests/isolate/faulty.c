@@ -12,7 +12,7 @@
 
 #define TEXT(literal) { literal, sizeof(literal) - 1 }
 #define SCHEMA \
-    TEXT("{\"type\": \"object\", \"properties\": {\"strength\": {\"type\": \"number\", \"default\": 1}}, " \
+    TEXT("{\"type\": \"object\", \"properties\": {\"strength\": {\"type\": \"number\", \"default\": 1, \"x-input\": true}}, " \
          "\"additionalProperties\": false}")
 
 typedef struct {
