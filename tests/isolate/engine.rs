@@ -104,15 +104,15 @@ fn run(
 fn a_run_writes_the_same_bytes_for_any_number_of_threads() {
     let built = faulty();
     let mut results = Vec::new();
+    let folder = tempfile::tempdir().unwrap();
+    save(folder.path(), "a", 1, "model.first.weight");
+    save(folder.path(), "b", 2, "model.first.weight");
     for (threads, isolate) in [(1, false), (1, true), (4, true)] {
         let plugin = if isolate {
             isolated(&built.library, &Arc::default())
         } else {
             load(&built.library).unwrap_or_else(|error| panic!("{error}"))
         };
-        let folder = tempfile::tempdir().unwrap();
-        save(folder.path(), "a", 1, "model.first.weight");
-        save(folder.path(), "b", 2, "model.first.weight");
         let options = Options { threads, chunk: 64 << 10, ..Options::new(folder.path()) };
         let told = AtomicBool::new(false);
         let listener = |event: &Event| {
@@ -125,6 +125,7 @@ fn a_run_writes_the_same_bytes_for_any_number_of_threads() {
         let bytes = run(folder.path(), &registry(plugin), CHAIN, options, &listener, &AtomicBool::new(false));
         results.push(bytes.unwrap_or_else(|error| panic!("{error}")));
         assert!(told.into_inner(), "progress was not forwarded");
+        std::fs::remove_dir_all(folder.path().join("out")).unwrap();
     }
     assert!(results[0] == results[1] && results[1] == results[2]);
 }

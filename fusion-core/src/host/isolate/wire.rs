@@ -3,8 +3,11 @@
 
 use std::io::{self, Read as _, Write as _};
 use std::os::unix::net::UnixStream;
+use std::time::{Duration, Instant};
 
 use fusion_sdk::{RawGroup, Scope};
+use rustix::io::Errno;
+use rustix::net::RecvFlags;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value as Json};
@@ -14,6 +17,9 @@ use crate::host::HostError;
 
 /// No message is longer.
 const LONGEST: usize = 1 << 30;
+
+/// How long a side looks for a message before it sleeps.
+const SPIN: Duration = Duration::from_micros(50);
 
 /// A tile in shared memory: its inputs, one after the other, then the output.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
@@ -186,6 +192,19 @@ impl Wire {
         Wire { stream, sent: Vec::new(), got: Vec::new(), buffer: vec![0; 16 << 10].into() }
     }
 
+    /// Reads what is there, or the first that comes. To be woken up takes longer than most answers, so it first looks a few times.
+    fn read(&mut self) -> io::Result<usize> {
+        let since = Instant::now();
+        loop {
+            match rustix::net::recv(&self.stream, &mut self.buffer[..], RecvFlags::DONTWAIT) {
+                Ok((read, _)) => return Ok(read),
+                Err(Errno::AGAIN) if since.elapsed() < SPIN => std::thread::yield_now(),
+                Err(Errno::AGAIN) => return self.stream.read(&mut self.buffer),
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
     /// Sends a message.
     pub(super) fn send(&mut self, message: &impl Serialize, pause: Pause<'_>) -> Result<(), Broken> {
         self.sent.clear();
@@ -221,7 +240,7 @@ impl Wire {
                     return read.map_err(|error| Broken::Garbage(error.to_string()));
                 }
             }
-            match self.stream.read(&mut self.buffer) {
+            match self.read() {
                 Ok(0) => return Err(Broken::Closed),
                 Ok(n) => self.got.extend_from_slice(&self.buffer[..n]),
                 Err(error) => idle(&error, pause)?,
@@ -241,8 +260,6 @@ fn idle(error: &io::Error, pause: Pause<'_>) -> Result<(), Broken> {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     fn never() -> Result<(), Broken> {
