@@ -155,6 +155,9 @@ Examples:
   fusion completions zsh  > ~/.zfunc/_fusion
   fusion completions fish > ~/.config/fish/completions/fusion.fish")]
     Completions(CompletionsArgs),
+    /// Serve a plugin to the fusion that started this process
+    #[command(hide = true)]
+    PluginHost(PluginHostArgs),
 }
 
 /// What to do with plugins.
@@ -260,6 +263,9 @@ pub struct RunArgs {
     /// What it may use.
     #[command(flatten)]
     pub engine: EngineArgs,
+    /// Run this plugin in a process of its own, so that a crash of it is an error of the run; slower. Repeatable
+    #[arg(long, value_name = "ID")]
+    pub isolate: Vec<String>,
     /// Write events as JSON lines to stdout
     #[arg(long)]
     pub json: bool,
@@ -533,6 +539,13 @@ pub struct CompletionsArgs {
     /// The shell
     #[arg(value_enum)]
     pub shell: clap_complete::Shell,
+}
+
+/// `fusion plugin-host`
+#[derive(Debug, Args)]
+pub struct PluginHostArgs {
+    /// The plugin's library
+    pub library: PathBuf,
 }
 
 impl EngineArgs {

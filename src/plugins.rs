@@ -3,6 +3,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use fusion_core::engine::RunError;
 use fusion_core::host::{
@@ -35,6 +38,35 @@ pub(crate) struct Plugins {
     lock: (PathBuf, Option<Result<Lock, String>>),
     /// By id.
     chosen: BTreeMap<String, Result<Chosen, PluginFault>>,
+}
+
+/// Which plugins run in a process of their own.
+pub(crate) struct Isolated<'a> {
+    /// Their ids.
+    pub(crate) ids: &'a [String],
+    /// Set when the user wants to stop.
+    pub(crate) stop: Arc<AtomicBool>,
+}
+
+impl Isolated<'_> {
+    /// This very program, as the process of a plugin.
+    fn child(&self) -> Result<Command, Failure> {
+        let program = std::env::current_exe().map_err(|error| {
+            Failure::new(Code::Io, format!("fusion does not find its own program: {error}"))
+        })?;
+        let mut command = Command::new(program);
+        command.arg("plugin-host");
+        Ok(command)
+    }
+
+    /// Every id must be a plugin of the recipe's.
+    pub(crate) fn check(&self, plugins: &Plugins) -> Result<(), Failure> {
+        let known = |id: &String| plugins.chosen().any(|one| one.info.id == *id);
+        match self.ids.iter().find(|id| !known(id)) {
+            None => Ok(()),
+            Some(id) => Err(Failure::usage(format!("`--isolate {id}`: the recipe uses no plugin `{id}`"))),
+        }
+    }
 }
 
 /// A plugin that fits.
@@ -174,7 +206,12 @@ impl Plugins {
     }
 
     /// Loads those of these ids and gives their methods code. Nothing is believed of a library that its manifest does not say.
-    pub(crate) fn load(&self, ids: &BTreeSet<&str>, registry: &mut Registry) -> Result<(), Failure> {
+    pub(crate) fn load(
+        &self,
+        ids: &BTreeSet<&str>,
+        isolated: &Isolated<'_>,
+        registry: &mut Registry,
+    ) -> Result<(), Failure> {
         for one in self.chosen().filter(|one| ids.contains(one.bundle.manifest.id.as_str())) {
             let found = one.bundle.hash(TARGET).map_err(|error| Failure::from(&error))?;
             if found != one.info.blake3 {
@@ -185,7 +222,12 @@ impl Plugins {
                 .note(format!("it was {}…, it is {}…", short(&one.info.blake3), short(&found)))
                 .help("run again when nothing writes to it"));
             }
-            let plugin = host::load(&one.info.library).map_err(|error| Failure::from(&error))?;
+            let library = &one.info.library;
+            let plugin = match isolated.ids.contains(&one.info.id) {
+                true => host::isolate::isolate(isolated.child()?, library, isolated.stop.clone()),
+                false => host::load(library),
+            };
+            let plugin = plugin.map_err(|error| Failure::from(&error))?;
             if let Some(reason) = one.bundle.manifest.differs(&Manifest::of(&plugin)) {
                 return Err(Failure::new(
                     Code::PluginManifest,

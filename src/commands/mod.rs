@@ -11,6 +11,7 @@ mod lock;
 pub(crate) mod methods;
 mod plan;
 pub(crate) mod plugin;
+mod plugin_host;
 mod run;
 
 use crate::cli::Command;
@@ -59,5 +60,6 @@ pub(crate) fn dispatch(session: &Session, command: Option<Command>) -> Result<Ex
         Some(Command::Lock(args)) => lock::lock(session, &args),
         Some(Command::Plugin { command }) => plugin::plugin(session, &command),
         Some(Command::Completions(args)) => completions::completions(session, &args),
+        Some(Command::PluginHost(args)) => plugin_host::plugin_host(&args),
     }
 }

@@ -13,6 +13,7 @@ use serde_json::json;
 use crate::cli::RunArgs;
 use crate::exit::Exit;
 use crate::failure::Failure;
+use crate::plugins::Isolated;
 use crate::recipe::{Recipe, label, label_json};
 use crate::session::Session;
 use crate::ui::progress::{Mode, Progress};
@@ -38,7 +39,9 @@ struct Row {
 pub(super) fn run(session: &Session, args: &RunArgs) -> Result<Exit, Failure> {
     let mut recipe = Recipe::load(&args.recipe)?;
     let options = args.engine.options(&recipe.root)?;
-    load_plugins(session, &mut recipe, &options, args.json)?;
+    let cancel = stop_on_ctrl_c()?;
+    let isolated = Isolated { ids: &args.isolate, stop: Arc::clone(&cancel) };
+    load_plugins(session, &mut recipe, &options, &isolated, args.json)?;
     let recipe = recipe;
     let mut plans = recipe.plan_or_say(session, &options, args.json)?;
     if plans.iter().all(|plan| plan.outputs.is_empty()) {
@@ -47,7 +50,6 @@ pub(super) fn run(session: &Session, args: &RunArgs) -> Result<Exit, Failure> {
         }
         return Ok(Exit::Ok);
     }
-    let cancel = stop_on_ctrl_c()?;
     let mode = match (args.json, args.quiet, session.ui.live) {
         (true, ..) => Mode::Json,
         (_, true, _) => Mode::Quiet,
@@ -130,18 +132,20 @@ fn load_plugins(
     session: &Session,
     recipe: &mut Recipe,
     options: &Options,
+    isolated: &Isolated<'_>,
     as_json: bool,
 ) -> Result<(), Failure> {
     if recipe.plugins.is_empty() {
-        return Ok(());
+        return isolated.check(&recipe.plugins);
     }
     let planned = recipe.plan(options);
     if has_errors(&planned.diagnostics) {
         return session.say(&recipe.path, &planned.diagnostics, &recipe.compiled.sources, as_json);
     }
+    isolated.check(&recipe.plugins)?;
     let due = |plan: &Plan| plan.outputs.iter().any(|output| output.state != State::Cached);
     if planned.plans.iter().flatten().any(due) {
-        recipe.load_plugins().map_err(|failure| said(session, failure, as_json))?;
+        recipe.load_plugins(isolated).map_err(|failure| said(session, failure, as_json))?;
     }
     Ok(())
 }

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use fusion_dsl::span::Span;
-use fusion_sdk::MethodError;
+use fusion_sdk::{ErrorKind, MethodError};
 
 use crate::checkpoint::CheckpointError;
 use crate::checkpoint::write::WriteError;
@@ -136,8 +136,11 @@ impl From<WriteError> for RunError {
 }
 
 impl RunError {
-    /// A method's error in a stage.
+    /// A method's error in a stage; the user's Ctrl-C is none.
     pub(super) fn method(stage: &StageProgram, error: MethodError) -> Self {
+        if error.kind == ErrorKind::Cancelled {
+            return RunError::Cancelled;
+        }
         RunError::Method {
             stage: stage.name.clone(),
             method: stage.method.clone(),

@@ -100,11 +100,6 @@ fn whole<'a>(
     Ok(values)
 }
 
-/// A method's error, where the user's Ctrl-C is none.
-fn failed(stage: &StageProgram, error: MethodError) -> RunError {
-    if error.kind == ErrorKind::Cancelled { RunError::Cancelled } else { RunError::method(stage, error) }
-}
-
 /// Runs whole-tensor and group kernels of one stage, as many at a time as the budget allows.
 pub(super) fn whole_stage<'a>(
     context: &Context<'_>,
@@ -174,7 +169,7 @@ fn whole_group<'a>(
         .map(|((member, inputs), out)| Member { name: &member.name, shape: &member.shape, inputs, out })
         .collect();
     let engine = Engine { context, stage: &stage.name };
-    kernel.apply(&mut call, &CallContext::new(&engine)).map_err(|error| failed(stage, error))?;
+    kernel.apply(&mut call, &CallContext::new(&engine)).map_err(|error| RunError::method(stage, error))?;
     context.check()?;
     Ok(members.iter().map(|member| member.tensor).zip(outputs.into_iter().map(Made::Memory)).collect())
 }
@@ -278,7 +273,7 @@ pub(super) fn model_stage<'a>(
     if let Some(error) = served.failed.into_inner().unwrap_or_else(PoisonError::into_inner) {
         return Err(error);
     }
-    result.map_err(|error| failed(stage, error))?;
+    result.map_err(|error| RunError::method(stage, error))?;
     context.check()?;
     if let Some((member, _)) =
         members.iter().zip(&served.written).find(|(_, written)| !written.load(Ordering::Relaxed))

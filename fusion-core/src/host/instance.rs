@@ -68,7 +68,7 @@ pub(super) fn failure(
 }
 
 /// The schema's own spelling of a parameter, kept for good: as many texts as there are parameters.
-fn known(described: &Described, name: &str) -> Option<&'static str> {
+pub(super) fn known(described: &Described, name: &str) -> Option<&'static str> {
     static NAMES: Mutex<Vec<&'static str>> = Mutex::new(Vec::new());
     described.params.get("properties")?.get(name)?;
     let mut names = NAMES.lock().unwrap_or_else(PoisonError::into_inner);

@@ -3,12 +3,15 @@
 //! A library is loaded once, bound at once, and never unloaded. Every refusal has an error of its own that names the file and the fix.
 #![allow(unsafe_code)]
 
+use serde::{Deserialize, Serialize};
+
 mod callbacks;
 mod describe;
 mod discover;
 mod elementwise;
 mod frame;
 mod instance;
+pub mod isolate;
 mod load;
 mod lock;
 mod manifest;
@@ -33,7 +36,7 @@ pub use select::{Candidate, Refusal, Wanted, candidates, requirement, select};
 pub use services::{SERVICES, service};
 
 /// Why a plugin cannot be used.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, thiserror::Error, Serialize, Deserialize)]
 pub enum HostError {
     /// The system's loader refused the file.
     #[error("`{path}` cannot be loaded: {reason}")]
@@ -91,6 +94,14 @@ pub enum HostError {
         /// What is wrong.
         reason: String,
     },
+    /// It cannot be run in a process of its own.
+    #[error("`{path}` cannot be run in a process of its own: {reason}")]
+    Process {
+        /// The library.
+        path: String,
+        /// What went wrong.
+        reason: String,
+    },
 }
 
 impl HostError {
@@ -104,7 +115,7 @@ impl HostError {
             | HostError::TooNew { .. }
             | HostError::NoService { .. } => Code::PluginIncompatible,
             HostError::Descriptor { .. } => Code::PluginManifest,
-            HostError::Refused { .. } => Code::PluginFailed,
+            HostError::Refused { .. } | HostError::Process { .. } => Code::PluginFailed,
         }
     }
 
@@ -121,6 +132,9 @@ impl HostError {
             HostError::TooNew { .. } => "update fusion",
             HostError::NoService { .. } => "update fusion, or use an older version of the plugin",
             HostError::Descriptor { .. } => "this is a mistake of the plugin: tell its author",
+            HostError::Process { .. } => {
+                "where the plugin is to blame, tell its author; without `--isolate` it runs within fusion itself"
+            }
         }
     }
 }

@@ -1,9 +1,10 @@
 //! What a method says of itself, so that recipes are checked and reference pages are written without running it.
 
+use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 
 /// The survey's family (and recipe verb) of a method.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Category {
     /// `align`
     Align,
@@ -26,7 +27,7 @@ pub enum Category {
 }
 
 /// What an input must be.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Space {
     /// Weights of a model.
     Model,
@@ -38,7 +39,7 @@ pub enum Space {
 }
 
 /// How the engine calls a method.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Class {
     /// Tiles of elements, with observe passes before apply.
     Elementwise,
@@ -90,7 +91,7 @@ impl Port {
 }
 
 /// What a method says of its results. `fusion plugin check` holds it to each.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Claim {
     /// The same inputs and settings give the same bits, for any chunk size and number of threads.
     Deterministic,

@@ -1,8 +1,8 @@
 //! Settings on their way to a kernel: resolved per tensor and per input, first as JSON, then as the method's own types.
 
 use schemars::JsonSchema;
-use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value as Json};
 
 use crate::error::MethodError;
@@ -71,7 +71,7 @@ pub trait Params: DeserializeOwned + Serialize + JsonSchema + Clone + Send + Syn
 pub struct NoParams {}
 
 /// Which tensors share one kernel state.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Scope {
     /// Every tensor on its own.
     Tensor,
@@ -82,7 +82,7 @@ pub enum Scope {
 }
 
 /// Where a tensor lies in its model's stack of layers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Layer {
     /// Counted from 0.
     pub index: u32,
@@ -136,7 +136,7 @@ pub struct Tasks<P, I> {
 }
 
 /// [`Input`] before typing.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct RawInput {
     /// The port.
     pub role: String,
@@ -145,7 +145,7 @@ pub struct RawInput {
 }
 
 /// [`TensorTask`] before typing.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct RawTensor {
     /// Name in the result.
     pub name: String,
@@ -160,7 +160,7 @@ pub struct RawTensor {
 }
 
 /// [`Tasks`] before typing: what the planner resolves.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct RawGroup {
     /// Never empty.
     pub tensors: Vec<RawTensor>,
