@@ -29,7 +29,8 @@
 #define FUSION_SPACE_WEIGHTS 0
 
 /*
- Port takes weights minus those of the `base` port, which the host subtracts and adds back to the result.
+ Port takes weights minus those of the port `base`, which the method must have with exactly one input: the host subtracts before a
+ call (in f32) and adds the base to what the method computes. Element-wise, whole-tensor and group methods only.
  */
 #define FUSION_SPACE_DELTA 1
 
@@ -74,7 +75,7 @@
 #define FUSION_KERNEL_TENSOR 2
 
 /*
- Several tensors together.
+ Several tensors together, as `scope` groups them.
  */
 #define FUSION_KERNEL_GROUP 3
 
@@ -99,6 +100,21 @@
 #define FUSION_THREADING_PROCESS 2
 
 /*
+ Every tensor has an instance of its own.
+ */
+#define FUSION_SCOPE_TENSOR 0
+
+/*
+ All tensors of the stage share one.
+ */
+#define FUSION_SCOPE_MODEL 1
+
+/*
+ The tensors of a layer share one; those outside of layers have their own.
+ */
+#define FUSION_SCOPE_LAYER 2
+
+/*
  Draws random numbers: a `seed` setting is offered.
  */
 #define FUSION_NEEDS_RNG 1
@@ -114,17 +130,17 @@
 #define FUSION_TRAIT_COMMUTATIVE 2
 
 /*
- Equal inputs give that input.
+ Equal inputs give that input, up to rounding.
  */
 #define FUSION_TRAIT_IDEMPOTENT 4
 
 /*
- Adding one tensor to all inputs adds it to the result.
+ Adding one tensor to all inputs adds it to the result, up to rounding.
  */
 #define FUSION_TRAIT_AFFINE 8
 
 /*
- Scaling all inputs scales the result.
+ Scaling all inputs by one positive number scales the result, up to rounding.
  */
 #define FUSION_TRAIT_SCALE_EQUIVARIANT 16
 
@@ -218,7 +234,8 @@ typedef struct fusion_host {
    */
   void (*progress)(void *ctx, uint64_t done, uint64_t total, struct fusion_str note);
   /*
-   Not 0 once the user has asked to stop: return [`FUSION_CANCELLED`](crate::FUSION_CANCELLED) soon.
+   Not 0 once the user has asked to stop: return [`FUSION_CANCELLED`](crate::FUSION_CANCELLED) soon. Always 0 in element-wise calls,
+   which last microseconds: the host stops between them.
    */
   uint32_t (*cancelled)(void *ctx);
   /*
@@ -270,11 +287,11 @@ typedef struct fusion_member {
    */
   uint64_t ndim;
   /*
-   Position in the stack of layers; `UINT32_MAX` where the tensor is in none or the host does not say: hosts of version 1.0 never do.
+   Position in the stack of layers; `UINT32_MAX` where the tensor is in none.
    */
   uint32_t layer;
   /*
-   Layers of the model.
+   Layers of the model; 0 where it has none.
    */
   uint32_t layers;
   /*
@@ -301,7 +318,8 @@ typedef struct fusion_member {
 } fusion_member;
 
 /*
- The tensors that share one instance: one, or all of the stage where the method's `scope` says so. Valid for `create`.
+ The tensors that share one instance: one, those of a layer, or all of the stage, as the method's `scope` says; all for whole-model
+ methods. Valid for `create`.
  */
 typedef struct fusion_group {
   /*
@@ -331,19 +349,15 @@ typedef struct fusion_plan {
    */
   uint64_t struct_size;
   /*
-   `FUSION_ACTION_*`.
+   `FUSION_ACTION_*`. A copy needs an input of that kind; a tensor that is copied is never seen by `observe` or `apply`.
    */
   uint32_t action;
   /*
-   0: f32.
+   0.
    */
-  uint32_t compute;
+  uint32_t reserved;
   /*
-   Calls of an element-wise method get whole multiples of it (a row's length for row-wise methods); 1 by default.
-   */
-  uint64_t chunk_multiple;
-  /*
-   Scratch per worker and call.
+   Bytes of scratch that every call of `observe`, `apply` or `run` gets; for a group, the most that a member asks for.
    */
   uint64_t scratch_bytes;
 } fusion_plan;
@@ -449,7 +463,13 @@ typedef struct fusion_tensor {
 } fusion_tensor;
 
 /*
- One call of `observe` or `apply`. Valid for that call.
+ One call of `observe`, `apply` or `run`. Valid for that call.
+
+ - *Element-wise*: each tensor is a stretch of elements of one dimension, the same stretch of every input, `first` saying where it
+   starts. Stretches start at multiples of 2048 elements and are no longer than that.
+ - *Whole tensor*: each tensor is whole, in its own shape.
+ - *Group*: the same for all members that `plan` does not copy: inputs member by member, outputs one per member; `member` says whose.
+ - *Whole model*: no inputs, no outputs; `host` offers `fusion.model/1`.
  */
 typedef struct fusion_call {
   /*
@@ -461,7 +481,7 @@ typedef struct fusion_call {
    */
   const struct fusion_host *host;
   /*
-   Inputs in port order, then recipe order: the same stretch of each. Read only.
+   Inputs in port order, then recipe order. Read only.
    */
   const struct fusion_tensor *inputs;
   /*
@@ -469,7 +489,7 @@ typedef struct fusion_call {
    */
   uint64_t n_inputs;
   /*
-   Outputs, allocated by the host: the same stretch. None for `observe`.
+   Outputs, allocated by the host, 64-byte aligned for whole tensors. None for `observe`.
    */
   const struct fusion_tensor *outputs;
   /*
@@ -477,7 +497,7 @@ typedef struct fusion_call {
    */
   uint64_t n_outputs;
   /*
-   As in `fusion_member.settings`, for this tensor.
+   As in `fusion_member.settings`, for this tensor; member by member for a group; none for `run`.
    */
   const double *settings;
   /*
@@ -485,7 +505,7 @@ typedef struct fusion_call {
    */
   uint64_t n_settings;
   /*
-   What `plan` asked for, this worker's alone, with any content; NULL without.
+   What `plan` asked for, 64-byte aligned, this call's alone, with any content; NULL without.
    */
   void *scratch;
   /*
@@ -497,9 +517,14 @@ typedef struct fusion_call {
 /*
  A method. Static.
 
- Life of an instance: `create`; for each observe pass (while `observing`, or `observe_passes` times): per block `state_new`,
- `observe` on its stretches in order, `absorb` in the order of blocks, `pass_end`; then `apply` on every stretch, in any order;
- `destroy`. `create` runs at plan time too, before there are weights.
+ Life of an instance: `create`, `plan` for each member; then
+ - *element-wise*: for each observe pass (while `observing`, or `observe_passes` times): per block of 1 Mi elements `state_new`,
+   `observe` on its stretches in order, `absorb` in the order of member and block, `pass_end`; then `apply` on every stretch, in any
+   order;
+ - *whole tensor, group*: `apply`, once;
+ - *whole model*: `run`, once;
+
+ and at last `destroy`. `create` runs at plan time too, before there are weights.
  Functions marked *optional* may be NULL.
  */
 typedef struct fusion_method {
@@ -540,7 +565,7 @@ typedef struct fusion_method {
    */
   uint32_t kernel;
   /*
-   Observe passes that are usual, for the plan's estimate; exact where `observing` is NULL.
+   Observe passes that are usual, for the plan's estimate; exact where `observing` is NULL. 0 unless element-wise.
    */
   uint32_t observe_passes;
   /*
@@ -576,10 +601,10 @@ typedef struct fusion_method {
    */
   uint64_t n_numbers;
   /*
-   *Optional.* 1 if all tensors of a stage share one instance under these stage settings (a JSON object), 0 if each has its own
-   (also if NULL). Any thread.
+   *Optional.* Which tensors share an instance under these stage settings (a JSON object): `FUSION_SCOPE_*`. NULL: each has its
+   own; for groups, those of a layer. Not asked for whole-tensor and whole-model methods. Any thread.
    */
-  fusion_status (*scope)(const struct fusion_host *host, struct fusion_str params, uint32_t *whole);
+  fusion_status (*scope)(const struct fusion_host *host, struct fusion_str params, uint32_t *scope);
   /*
    Checks the settings and makes an instance. Any thread. After a failure there is nothing to destroy.
    */
@@ -591,8 +616,8 @@ typedef struct fusion_method {
    */
   void (*destroy)(void *instance);
   /*
-   *Optional.* How member `member` is handled. Any thread, one call at a time per instance. Hosts of version 1.0 refuse methods that
-   have it, rather than ignore what it asks for.
+   *Optional.* How member `member` is handled. Any thread, one call at a time per instance. For a whole-model method it is asked
+   once, for member 0, and may ask for scratch alone.
    */
   fusion_status (*plan)(void *instance,
                         const struct fusion_host *host,
@@ -629,11 +654,13 @@ typedef struct fusion_method {
    */
   void (*state_free)(void *instance, void *state);
   /*
-   *Optional.* Bytes of the instance's statistics and of one block's state, for the memory budget. Any thread.
+   *Optional.* Two numbers of bytes for the memory budget. Element-wise: the instance's statistics, one block's state. Else: what a
+   call allocates for itself, 0. Any thread.
    */
   void (*state_bytes)(void *instance, uint64_t *bytes);
   /*
-   Kernels 1 to 3: computes the outputs. Must be a pure function of the instance and the call. Threads as `threading` says.
+   Kernels 1 to 3: computes the outputs. Must be a pure function of the instance and the call, and must not write to the inputs.
+   Threads as `threading` says.
    */
   fusion_status (*apply)(void *instance, const struct fusion_call *call);
   /*
@@ -719,17 +746,17 @@ typedef struct fusion_rng_v1 {
    */
   void *ctx;
   /*
-   Values `first ..` of a stream, uniform in [0, 1).
+   Values `first ..` of a stream, uniform in [0, 1), with 24 bits.
    */
   void (*uniform_f32)(void *ctx, uint64_t seed, uint64_t key, uint64_t first, float *out, uint64_t n);
   /*
-   The same, standard normal.
+   The same, standard normal (Box and Muller, from the uniform values 2i and 2i + 1 of the stream).
    */
   void (*normal_f32)(void *ctx, uint64_t seed, uint64_t key, uint64_t first, float *out, uint64_t n);
 } fusion_rng_v1;
 
 /*
- `fusion.threads/1`: the host's threads. Only within `run`, or a call of a whole-tensor or group method.
+ `fusion.threads/1`: the host's threads. Only within `run`, or within `apply` of a whole-tensor or group method.
  */
 typedef struct fusion_threads_v1 {
   /*
@@ -741,7 +768,8 @@ typedef struct fusion_threads_v1 {
    */
   void *ctx;
   /*
-   Calls `body(data, i, worker)` for `i` in `0..n`, in any order; returns the first status that is not 0.
+   Calls `body(data, i, worker)` for `i` in `0..n`, in any order, and returns when all are through: a status that is not 0 if any
+   was, after which no further call starts. `worker` tells calls apart that run at the same time.
    */
   fusion_status (*for_each)(void *ctx,
                             uint64_t n,
@@ -750,7 +778,7 @@ typedef struct fusion_threads_v1 {
 } fusion_threads_v1;
 
 /*
- `fusion.assign/1`: exact rectangular linear assignment, ties toward the identity. Any thread.
+ `fusion.assign/1`: exact rectangular linear assignment (Crouse, 2016). Any thread.
  */
 typedef struct fusion_assign_v1 {
   /*
@@ -762,7 +790,8 @@ typedef struct fusion_assign_v1 {
    */
   void *ctx;
   /*
-   `cost` is row-major, `rows` by `cols`; `column_of_row` gets -1 for rows without a column.
+   `cost` is row-major, `rows` by `cols`, finite; `column_of_row` gets -1 for rows without a column. The same costs give the same
+   assignment on every machine.
    */
   fusion_status (*solve)(void *ctx,
                          const double *cost,
@@ -773,7 +802,9 @@ typedef struct fusion_assign_v1 {
 } fusion_assign_v1;
 
 /*
- `fusion.model/1`: lazy access to whole models, for `run`. Any thread.
+ `fusion.model/1`: lazy access to whole models, within `run`. Any thread.
+
+ A model is its members: the tensors that the stage computes, by index in the group that `create` got, the same for every input.
  */
 typedef struct fusion_model_v1 {
   /*
@@ -785,25 +816,29 @@ typedef struct fusion_model_v1 {
    */
   void *ctx;
   /*
-   Tensors of input model `model`.
+   Input models, in port order, then recipe order.
    */
-  uint64_t (*count)(void *ctx, uint32_t model);
+  uint32_t (*models)(void *ctx);
   /*
-   Name, shape and dtype of tensor `i`, without data. Valid until the end of `run`.
+   Index of the member of this name, `UINT64_MAX` for none.
+   */
+  uint64_t (*find)(void *ctx, struct fusion_str name);
+  /*
+   Name and shape of member `i` of input model `model`; no data. Valid until the end of `run`.
    */
   fusion_status (*info)(void *ctx, uint32_t model, uint64_t i, struct fusion_tensor *out);
   /*
-   Tensor `i` in f32, valid until `release`.
+   Member `i` of input model `model`, whole, in f32, valid until `release`.
    */
   fusion_status (*read)(void *ctx, uint32_t model, uint64_t i, struct fusion_tensor *out);
   /*
-   Gives a tensor back.
+   Gives what `read` filled in back.
    */
   void (*release)(void *ctx, const struct fusion_tensor *tensor);
   /*
-   Stores a tensor of output model `output`; the data is copied.
+   Stores member `i` of the result: `n` elements of f32, which are copied. Every member must be written, once.
    */
-  fusion_status (*write)(void *ctx, uint32_t output, const struct fusion_tensor *tensor);
+  fusion_status (*write)(void *ctx, uint64_t i, const float *data, uint64_t n);
 } fusion_model_v1;
 
 /*
