@@ -9,6 +9,7 @@ use fusion_core::method::device::DeviceError;
 use fusion_core::plan::Options;
 use fusion_dsl::codes::Code;
 
+pub use crate::commands::plugin_new::{Kind, Language, PluginNewArgs};
 use crate::exit;
 use crate::failure::Failure;
 use crate::ui::units;
@@ -128,6 +129,12 @@ Examples:
   fusion ast merge.fusion --graph              names, loops and parameters resolved
   fusion ast --schema ast")]
     Ast(AstArgs),
+    /// Start a plugin
+    Plugin {
+        /// What to do with plugins.
+        #[command(subcommand)]
+        command: PluginCommand,
+    },
     /// Print shell completions
     #[command(after_long_help = "\
 Examples:
@@ -135,6 +142,17 @@ Examples:
   fusion completions zsh  > ~/.zfunc/_fusion
   fusion completions fish > ~/.config/fish/completions/fusion.fish")]
     Completions(CompletionsArgs),
+}
+
+/// What to do with plugins.
+#[derive(Debug, Subcommand)]
+pub enum PluginCommand {
+    /// Start a plugin: a folder with a method that works, its tests and a recipe
+    #[command(after_long_help = "\
+Examples:
+  fusion plugin new row_norms --kind tensor
+  fusion plugin new spread --lang cpp --kind model --id org.acme.spread --dir plugins/spread")]
+    New(PluginNewArgs),
 }
 
 /// A recipe and values for its parameters.

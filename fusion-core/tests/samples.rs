@@ -16,7 +16,17 @@ fn root() -> &'static Path {
 fn compile(folder: &Path, compiler: &str, standard: &str, source: &str) -> Option<PathBuf> {
     let library = folder.join(format!("lib{}.so", Path::new(source).file_stem().unwrap().to_string_lossy()));
     let output = Command::new(compiler)
-        .args([standard, "-O2", "-Wall", "-Wextra", "-Wpedantic", "-Wconversion", "-Werror", "-shared", "-fPIC"])
+        .args([
+            standard,
+            "-O2",
+            "-Wall",
+            "-Wextra",
+            "-Wpedantic",
+            "-Wconversion",
+            "-Werror",
+            "-shared",
+            "-fPIC",
+        ])
         .arg("-I")
         .arg(root().join("plugins/abi/include"))
         .arg(root().join("plugins/samples").join(source))

@@ -9,9 +9,10 @@ pub(crate) mod graph;
 mod inspect;
 pub(crate) mod methods;
 mod plan;
+pub(crate) mod plugin_new;
 mod run;
 
-use crate::cli::Command;
+use crate::cli::{Command, PluginCommand};
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::session::Session;
@@ -54,6 +55,7 @@ pub(crate) fn dispatch(session: &Session, command: Option<Command>) -> Result<Ex
         Some(Command::Methods(args)) => methods::methods(session, &args),
         Some(Command::Inspect(args)) => inspect::inspect(session, &args),
         Some(Command::Ast(args)) => ast::ast(session, &args),
+        Some(Command::Plugin { command: PluginCommand::New(args) }) => plugin_new::new(session, &args),
         Some(Command::Completions(args)) => completions::completions(session, &args),
     }
 }

@@ -348,8 +348,10 @@ public:
     /// A tensor that the host holds in memory as long as this lives.
     class pinned {
     public:
-        pinned(const fusion_model_v1 *service, fusion_tensor raw) noexcept : service_(service), raw_(raw) {}
-        pinned(pinned &&other) noexcept : service_(std::exchange(other.service_, nullptr)), raw_(other.raw_) {}
+        pinned(const fusion_model_v1 *service, const fusion_tensor &raw) noexcept
+            : service_(service), raw_(raw), values_(tensor(raw).values()) {}
+        pinned(pinned &&other) noexcept
+            : service_(std::exchange(other.service_, nullptr)), raw_(other.raw_), values_(other.values_) {}
         pinned(const pinned &) = delete;
         pinned &operator=(const pinned &) = delete;
         pinned &operator=(pinned &&) = delete;
@@ -359,11 +361,12 @@ public:
             }
         }
 
-        span<const float> values() const noexcept { return tensor(raw_).values(); }
+        span<const float> values() const noexcept { return values_; }
 
     private:
         const fusion_model_v1 *service_;
         fusion_tensor raw_;
+        span<const float> values_;
     };
 
     explicit models(const fusion::host &host) : service_(host.service<fusion_model_v1>("fusion.model/1")) {

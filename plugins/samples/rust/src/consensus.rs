@@ -56,8 +56,10 @@ impl Elementwise for Consensus {
         for tensor in &tasks.tensors {
             let models = tensor.inputs.len().saturating_sub(1);
             if models == 0 {
-                return Err(MethodError::invalid("`consensus` needs a base and models that were tuned from it")
-                    .help("add `from` edges"));
+                return Err(MethodError::invalid(
+                    "`consensus` needs a base and models that were tuned from it",
+                )
+                .help("add `from` edges"));
             }
             all.push(needed(tensor.params.agreement, models));
         }
@@ -149,7 +151,7 @@ mod tests {
 
     #[test]
     fn shares_are_counted_exactly() {
-        for models in 1..=200 {
+        for models in 1..=200_usize {
             for k in models.div_ceil(2)..=models {
                 assert_eq!(needed(k as f64 / models as f64, models), k);
             }

@@ -86,7 +86,9 @@ impl WholeTensor for GeometricMedian {
             return Err(MethodError::invalid("`geometric_median` works on one tensor at a time"));
         };
         if tensor.inputs.is_empty() {
-            return Err(MethodError::invalid("`geometric_median` needs at least one model").help("add a `from` edge"));
+            return Err(
+                MethodError::invalid("`geometric_median` needs at least one model").help("add a `from` edge")
+            );
         }
         Ok(GeometricMedian { params: tensor.params.clone(), elements: tensor.len() as usize })
     }
@@ -209,7 +211,9 @@ mod tests {
     #[test]
     fn settings_out_of_range_name_their_parameter() {
         let method = whole_tensor::<GeometricMedian>();
-        for (params, name) in [(json!({"smoothing": 0.0}), "smoothing"), (json!({"iterations": 0}), "iterations")] {
+        for (params, name) in
+            [(json!({"smoothing": 0.0}), "smoothing"), (json!({"iterations": 0}), "iterations")]
+        {
             let error = method.prepare(&group(4, 3, &params)).err().unwrap();
             assert_eq!((error.kind, error.parameter), (ErrorKind::Invalid, Some(name)));
         }
