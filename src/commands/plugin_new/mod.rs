@@ -77,7 +77,10 @@ fn domain(text: &str) -> Result<String, String> {
     };
     match text.contains('.') && text.split('.').all(part) {
         true => Ok(text.to_owned()),
-        false => Err("a plugin's id is a reverse domain name in lower case, such as `org.example.norms`".to_owned()),
+        false => {
+            Err("a plugin's id is a reverse domain name in lower case, such as `org.example.norms`"
+                .to_owned())
+        }
     }
 }
 
@@ -153,7 +156,9 @@ fn is_kit(folder: &Path) -> bool {
 fn sdk(args: &PluginNewArgs) -> Result<Option<String>, Failure> {
     if args.lang != Language::Rust {
         return match args.sdk {
-            Some(_) => Err(Failure::usage("`--sdk` goes with `--lang rust`: C and C++ projects get the headers")),
+            Some(_) => {
+                Err(Failure::usage("`--sdk` goes with `--lang rust`: C and C++ projects get the headers"))
+            }
             None => Ok(None),
         };
     }
@@ -236,7 +241,8 @@ mod tests {
         let other = space.path().join("other");
         let (path, _) = write(&other, &[file("a"), file("a/b")]).unwrap_err();
         assert!(path.ends_with("a/b"));
-        let left: Vec<_> = fs::read_dir(space.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        let left: Vec<_> =
+            fs::read_dir(space.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
         assert_eq!(left, ["deep"]);
     }
 }

@@ -162,7 +162,10 @@ mod tests {
                 }
                 let readme = &files.iter().find(|(path, _)| path == "README.md").unwrap().1;
                 for command in ["check", "pack", "add dist/org.example.row_norms-0.1.0"] {
-                    assert!(readme.contains(&format!("`fusion plugin {command} ")) || readme.contains(&format!("`fusion plugin {command}`")));
+                    assert!(
+                        readme.contains(&format!("`fusion plugin {command} "))
+                            || readme.contains(&format!("`fusion plugin {command}`"))
+                    );
                 }
             }
         }
