@@ -4,7 +4,9 @@
 //! m = mean of the models, r = mean ‖layerᵢ‖ / ‖layer of m‖ over all tensors of the layer, θ = m · (1 + strength · (r − 1)); r is 1 where m
 //! is 0. In f64, each element rounded once.
 
-use fusion_sdk::{About, Category, Claim, Context, Group, Member, MethodError, NoParams, Params, Port, Tasks};
+use fusion_sdk::{
+    About, Category, Claim, Context, Group, Member, MethodError, NoParams, Params, Port, Tasks,
+};
 
 fusion_sdk::export_plugin! {
     id = "{{id}}",
