@@ -3,8 +3,13 @@
 use std::fs;
 use std::path::Path;
 
-const SAMPLES: [&str; 5] =
-    ["rust/src/lib.rs", "rust/src/consensus.rs", "rust/src/geometric_median.rs", "c/median.c", "cpp/rms_match.cpp"];
+const SAMPLES: [&str; 5] = [
+    "rust/src/lib.rs",
+    "rust/src/consensus.rs",
+    "rust/src/geometric_median.rs",
+    "c/median.c",
+    "cpp/rms_match.cpp",
+];
 
 #[test]
 fn quoted_code_is_that_of_the_samples() {
