@@ -10,6 +10,7 @@ use fusion_core::plan::Options;
 use fusion_dsl::codes::Code;
 
 pub use crate::commands::plugin::check::PluginCheckArgs;
+pub use crate::commands::plugin::new::{Kind, Language, PluginNewArgs};
 use crate::exit;
 use crate::failure::Failure;
 use crate::ui::units;
@@ -163,6 +164,12 @@ Examples:
 /// What to do with plugins.
 #[derive(Debug, Subcommand)]
 pub enum PluginCommand {
+    /// Start a plugin: a folder with a method that works, its tests and a recipe
+    #[command(after_long_help = "\
+Examples:
+  fusion plugin new row_norms --kind tensor
+  fusion plugin new spread --lang cpp --kind model --id org.acme.spread --dir plugins/spread")]
+    New(PluginNewArgs),
     /// Run the conformance tests on a plugin's library
     #[command(after_long_help = "\
 Examples:

@@ -103,25 +103,33 @@ fn check(root: &Path) -> Result<(), String> {
     }
 }
 
-/// nextest where it is installed, else cargo's own runner.
+/// Crates whose documentation is tested: the kit for methods, and the book for their authors.
+const BOOKS: [&str; 2] = ["fusion-sdk", "fusion-sample-consensus"];
+
+/// nextest where it is installed, which leaves examples in documentation to cargo's own runner; else that runner for all.
 fn test(root: &Path, rest: &[&str]) -> ExitCode {
     let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let has = Command::new(&cargo)
         .args(["nextest", "--version"])
         .output()
         .is_ok_and(|output| output.status.success());
-    let mut command = Command::new(&cargo);
-    command
-        .current_dir(root)
-        .args(if has { &["nextest", "run"][..] } else { &["test"] })
-        .arg("--workspace")
-        .args(rest);
-    match command.status() {
-        Ok(status) if status.success() => ExitCode::SUCCESS,
-        Ok(_) => ExitCode::FAILURE,
-        Err(error) => {
-            eprintln!("cargo cannot be started: {error}");
-            ExitCode::FAILURE
+    let run = |arguments: &[&str], rest: &[&str]| {
+        let status = Command::new(&cargo).current_dir(root).args(arguments).args(rest).status();
+        match status {
+            Ok(status) => status.success(),
+            Err(error) => {
+                eprintln!("cargo cannot be started: {error}");
+                false
+            }
         }
-    }
+    };
+    let passed = match has {
+        // Arguments choose among tests, and are nextest's own.
+        true => {
+            run(&["nextest", "run", "--workspace"], rest)
+                && (!rest.is_empty() || run(&["test", "--doc", "-p", BOOKS[0], "-p", BOOKS[1]], &[]))
+        }
+        false => run(&["test", "--workspace"], rest),
+    };
+    if passed { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

@@ -50,8 +50,8 @@ fn the_c_sample_takes_medians() {
             // The oracle sorts.
             let mut all: Vec<f32> = data.iter().map(|values| values[i]).collect();
             all.sort_by(f32::total_cmp);
-            let (low, high) = (all[(models - 1) / 2], all[models / 2]);
-            assert_eq!(found, low + (high - low) / 2.0, "element {i} of {models} models");
+            let (low, high) = (f64::from(all[(models - 1) / 2]), f64::from(all[models / 2]));
+            assert_eq!(found, ((low + high) / 2.0) as f32, "element {i} of {models} models");
         }
     }
     let inputs = vec![("from", json!({})); 65];

@@ -4,6 +4,7 @@ mod add;
 pub(crate) mod check;
 mod inspect;
 mod list;
+pub(crate) mod new;
 mod pack;
 
 use fusion_core::host::{Before, Bundle, Packed, TARGET, short};
@@ -19,6 +20,7 @@ use crate::ui::units::size;
 pub(super) fn plugin(session: &Session, command: &PluginCommand) -> Result<Exit, Failure> {
     match command {
         PluginCommand::Check(args) => check::check(session, args),
+        PluginCommand::New(args) => new::new(session, args),
         PluginCommand::List(args) => list::list(session, args),
         PluginCommand::Inspect(args) => inspect::inspect(session, args),
         PluginCommand::Pack(args) => pack::pack(session, args),
