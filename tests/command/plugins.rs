@@ -491,7 +491,7 @@ fn a_manifest_tells_all_that_a_writer_needs() {
     average · median — element-wise median of models (Yin et al., Byzantine-robust distributed learning, ICML 2018)
       θ = median(θ₁ … θₙ), element by element
       from  model, 1 to 64    the models
-    kernel element-wise · version 1 · deterministic · commutative · idempotent
+    kernel element-wise · version 1 · deterministic · commutative · idempotent · affine · scale-equivariant
 
     org.fusion.samples.median 1.0.0 · ABI 1.0 or newer · MIT OR Apache-2.0 · built with C · .fusion/plugins/org.fusion.samples.median-1.0.0
     for TARGET
