@@ -9,6 +9,7 @@ use fusion_core::method::device::DeviceError;
 use fusion_core::plan::Options;
 use fusion_dsl::codes::Code;
 
+pub use crate::commands::plugin::check::PluginCheckArgs;
 use crate::exit;
 use crate::failure::Failure;
 use crate::ui::units;
@@ -128,6 +129,25 @@ Examples:
   fusion ast merge.fusion --graph              names, loops and parameters resolved
   fusion ast --schema ast")]
     Ast(AstArgs),
+    /// Write which plugins recipes may load, by version and hash, to `fusion.lock` beside them
+    #[command(after_long_help = "\
+Examples:
+  fusion lock merge.fusion
+  fusion lock recipes/*.fusion --check         for CI: change nothing, end with 1 where a lock file is stale
+
+Plugins are native code with all your rights: fusion loads only those that a recipe asks for by `use plugin` and whose
+library has the hash in the lock file. Keep the file with the recipe.")]
+    Lock(LockArgs),
+    /// Find, look into, pack and install plugins
+    #[command(after_long_help = "\
+Plugins are looked for in the folders of --plugin-path, in those of FUSION_PLUGIN_PATH, in .fusion/plugins beside the
+recipe and in the working directory, in $XDG_DATA_HOME/fusion/plugins (~/.local/share/fusion/plugins), and in
+/usr/lib/fusion/plugins.")]
+    Plugin {
+        /// What to do with plugins.
+        #[command(subcommand)]
+        command: PluginCommand,
+    },
     /// Print shell completions
     #[command(after_long_help = "\
 Examples:
@@ -140,6 +160,59 @@ Examples:
     PluginHost(PluginHostArgs),
 }
 
+/// What to do with plugins.
+#[derive(Debug, Subcommand)]
+pub enum PluginCommand {
+    /// Run the conformance tests on a plugin's library
+    #[command(after_long_help = "\
+Examples:
+  fusion plugin check target/release/libconsensus.so
+  fusion plugin check libmedian.so --only chunk-invariant
+  fusion plugin check libmedian.so --only chunk-invariant --in-process     for a debugger
+  fusion plugin check --list")]
+    Check(PluginCheckArgs),
+    /// List the plugins that are found, and why others are not used; loads none
+    #[command(after_long_help = "\
+Examples:
+  fusion plugin list
+  fusion plugin list --why org.acme.fisher
+  fusion plugin list --why org.acme.fisher --accept '^0.3'")]
+    List(PluginListArgs),
+    /// Show a plugin's methods with inputs and parameters, from its manifest alone
+    #[command(after_long_help = "\
+Examples:
+  fusion plugin inspect org.acme.fisher
+  fusion plugin inspect org.acme.fisher.diag_fisher --schema
+  fusion plugin inspect dist/org.acme.fisher-0.3.1")]
+    Inspect(PluginInspectArgs),
+    /// Make a bundle of a plugin's library, or add this system's library to one; loads the library
+    #[command(after_long_help = "\
+Examples:
+  fusion plugin pack target/release/libfisher.so --out dist --readme README.md --license LICENSE
+
+A bundle is a folder `<id>-<version>` with `plugin.json`, which says all that recipes are checked with, and a library for
+each system, `<target>/plugin.so`. Packing on another system into the same folder adds that system's library.")]
+    Pack(PluginPackArgs),
+    /// Install a bundle, or a library as one (which loads it)
+    #[command(after_long_help = "\
+Examples:
+  fusion plugin add dist/org.acme.fisher-0.3.1             for recipes in this folder: ./.fusion/plugins
+  fusion plugin add dist/org.acme.fisher-0.3.1 --global    for all recipes of this user
+  fusion plugin add target/release/libfisher.so --replace")]
+    Add(PluginAddArgs),
+}
+
+/// Where recipes get plugins from.
+#[derive(Clone, Debug, Default, Args)]
+pub struct PluginArgs {
+    /// Look for plugins in this folder first; may be given several times
+    #[arg(long, value_name = "FOLDER", value_hint = ValueHint::DirPath)]
+    pub plugin_path: Vec<PathBuf>,
+    /// Refuse recipes that use plugins
+    #[arg(long)]
+    pub no_plugins: bool,
+}
+
 /// A recipe and values for its parameters.
 #[derive(Debug, Args)]
 pub struct RecipeArgs {
@@ -149,6 +222,9 @@ pub struct RecipeArgs {
     /// Set a parameter of the recipe; a list is a sweep
     #[arg(long, value_name = "NAME=VALUE", value_parser = pair)]
     pub set: Vec<(String, String)>,
+    /// Its plugins.
+    #[command(flatten)]
+    pub plugins: PluginArgs,
 }
 
 /// What a run may use.
@@ -221,6 +297,9 @@ pub struct CheckArgs {
     /// Set a parameter of the recipes; a list is a sweep
     #[arg(long, value_name = "NAME=VALUE", value_parser = pair)]
     pub set: Vec<(String, String)>,
+    /// Their plugins.
+    #[command(flatten)]
+    pub plugins: PluginArgs,
     /// Apply the fixes that are certain to the files, then check again
     #[arg(long)]
     pub fix: bool,
@@ -278,6 +357,12 @@ pub struct ExplainArgs {
     /// Set a parameter of the recipe
     #[arg(long, value_name = "NAME=VALUE", value_parser = pair, requires = "tensor")]
     pub set: Vec<(String, String)>,
+    /// Look for plugins in this folder first; may be given several times
+    #[arg(long, value_name = "FOLDER", requires = "tensor", value_hint = ValueHint::DirPath)]
+    pub plugin_path: Vec<PathBuf>,
+    /// Refuse recipes that use plugins
+    #[arg(long, requires = "tensor")]
+    pub no_plugins: bool,
     /// Write JSON to stdout
     #[arg(long)]
     pub json: bool,
@@ -325,6 +410,12 @@ pub struct AstArgs {
     /// Set a parameter of the recipe
     #[arg(long, value_name = "NAME=VALUE", value_parser = pair, requires = "graph")]
     pub set: Vec<(String, String)>,
+    /// Look for plugins in this folder first; may be given several times
+    #[arg(long, value_name = "FOLDER", requires = "graph", value_hint = ValueHint::DirPath)]
+    pub plugin_path: Vec<PathBuf>,
+    /// Refuse recipes that use plugins
+    #[arg(long, requires = "graph")]
+    pub no_plugins: bool,
     /// On one line rather than indented
     #[arg(long)]
     pub json: bool,
@@ -350,6 +441,96 @@ pub enum SchemaOf {
     Diagnostic,
     /// Method descriptors
     Method,
+    /// Manifests of plugins
+    Plugin,
+}
+
+/// `fusion lock`
+#[derive(Debug, Args)]
+pub struct LockArgs {
+    /// The recipes
+    #[arg(required = true, value_hint = ValueHint::FilePath)]
+    pub recipes: Vec<PathBuf>,
+    /// Look for plugins in this folder first; may be given several times
+    #[arg(long, value_name = "FOLDER", value_hint = ValueHint::DirPath)]
+    pub plugin_path: Vec<PathBuf>,
+    /// Change nothing; end with 1 if a lock file would change
+    #[arg(long)]
+    pub check: bool,
+    /// Write one JSON object to stdout
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `fusion plugin list`
+#[derive(Debug, Args)]
+pub struct PluginListArgs {
+    /// Show every candidate for this plugin, and why it is taken or not
+    #[arg(long, value_name = "ID")]
+    pub why: Option<String>,
+    /// As if a recipe asked for this version, such as `^0.3`
+    #[arg(long, value_name = "REQUIREMENT", requires = "why")]
+    pub accept: Option<String>,
+    /// Look for plugins in this folder first; may be given several times
+    #[arg(long, value_name = "FOLDER", value_hint = ValueHint::DirPath)]
+    pub plugin_path: Vec<PathBuf>,
+    /// Write one JSON object to stdout
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `fusion plugin inspect`
+#[derive(Debug, Args)]
+pub struct PluginInspectArgs {
+    /// A plugin's id, a method as `ID.METHOD`, or the folder of a bundle
+    #[arg(value_name = "ID[.METHOD]|BUNDLE", value_hint = ValueHint::DirPath)]
+    pub what: String,
+    /// Print the JSON Schema of the parameters instead
+    #[arg(long)]
+    pub schema: bool,
+    /// Look for plugins in this folder first; may be given several times
+    #[arg(long, value_name = "FOLDER", value_hint = ValueHint::DirPath)]
+    pub plugin_path: Vec<PathBuf>,
+    /// Write the manifest, or the method's descriptor, as JSON to stdout
+    #[arg(long, conflicts_with = "schema")]
+    pub json: bool,
+}
+
+/// `fusion plugin pack`
+#[derive(Debug, Args)]
+pub struct PluginPackArgs {
+    /// The plugin's library; its code is run
+    #[arg(value_name = "LIBRARY", value_hint = ValueHint::FilePath)]
+    pub library: PathBuf,
+    /// The folder that the bundle is put into
+    #[arg(long, value_name = "FOLDER", default_value = ".", value_hint = ValueHint::DirPath)]
+    pub out: PathBuf,
+    /// A text for users, as README.md of the bundle
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub readme: Option<PathBuf>,
+    /// The licence's text, as LICENSE of the bundle
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub license: Option<PathBuf>,
+    /// Write one JSON object to stdout
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `fusion plugin add`
+#[derive(Debug, Args)]
+pub struct PluginAddArgs {
+    /// The folder of a bundle, or a plugin's library, whose code is run
+    #[arg(value_name = "BUNDLE|LIBRARY", value_hint = ValueHint::AnyPath)]
+    pub what: PathBuf,
+    /// Install for all recipes of this user, in $XDG_DATA_HOME/fusion/plugins or ~/.local/share/fusion/plugins
+    #[arg(long)]
+    pub global: bool,
+    /// Replace another build of the same version
+    #[arg(long)]
+    pub replace: bool,
+    /// Write one JSON object to stdout
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// `fusion completions`

@@ -4,6 +4,7 @@
 use std::fmt::Write as _;
 
 use clap::CommandFactory as _;
+use fusion_core::host::Manifest;
 use fusion_dsl::codes::Code;
 use fusion_dsl::descriptor::{MethodDescriptor, ParamKind, Verb};
 use fusion_dsl::graph::Graph;
@@ -34,6 +35,10 @@ pub fn pages() -> Vec<Page> {
     let methods = built_in().descriptors();
     let mut pages = vec![
         Page { path: "docs/reference/cli.md".to_owned(), text: cli() },
+        Page {
+            path: "docs/reference/conformance.md".to_owned(),
+            text: format!("{GENERATED}{}", fusion_conformance::markdown()),
+        },
         Page { path: "docs/reference/methods/README.md".to_owned(), text: method_index(&methods) },
         Page { path: "docs/reference/diagnostics/README.md".to_owned(), text: code_index() },
     ];
@@ -52,6 +57,7 @@ pub fn pages() -> Vec<Page> {
         ("graph", Graph::schema()),
         ("diagnostic", render::json_schema().to_value()),
         ("method", method_schema()),
+        ("plugin", Manifest::schema()),
     ];
     for (name, schema) in schemas {
         let text = format!("{schema:#}\n");

@@ -5,6 +5,7 @@ use fusion_core::engine::RunError;
 use fusion_core::plan::checkpoint_code;
 use fusion_dsl::codes::Code;
 use fusion_dsl::diag::Diagnostic;
+use fusion_dsl::world::plugin_of;
 
 /// How the command ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,7 +72,8 @@ pub fn of(code: Code) -> Exit {
         | Code::PluginHash
         | Code::PluginFailed
         | Code::PluginManifest
-        | Code::PluginsNotSupported => Exit::Plugin,
+        | Code::PluginsOff
+        | Code::PluginNotLocked => Exit::Plugin,
         _ => Exit::User,
     }
 }
@@ -104,6 +106,7 @@ pub fn of_run(error: &RunError) -> Code {
         RunError::NonFinite { .. } => Code::NonFinite,
         RunError::Overflow { .. } => Code::WrongDtype,
         RunError::NotIdentical { .. } => Code::NonFloatMismatch,
+        RunError::Method { method, .. } if plugin_of(method).is_some() => Code::PluginFailed,
         RunError::Method { .. } => Code::MethodFailed,
         RunError::Device { .. } => Code::DeviceUnavailable,
         RunError::Memory { .. } | RunError::Threads(_) => Code::NotEnoughMemory,
@@ -144,14 +147,16 @@ mod tests {
         assert_eq!(exit(RunError::NonFinite { found: Vec::new(), more: 1 }), Exit::User);
         assert_eq!(exit(RunError::Changed(path())), Exit::Environment);
         assert_eq!(exit(RunError::Threads(path())), Exit::Environment);
-        let method = RunError::Method {
+        let method = |id: &str| RunError::Method {
             stage: path(),
-            method: path(),
+            method: id.to_owned(),
             message: path(),
             help: None,
             span: fusion_dsl::span::Span::NONE,
         };
-        assert_eq!(exit(method), Exit::Plugin);
+        assert_eq!(of_run(&method("ties")), Code::MethodFailed);
+        assert_eq!(exit(method("ties")), Exit::Plugin);
+        assert_eq!(of_run(&method("org.acme.fisher.diag")), Code::PluginFailed);
         let full = WriteError::DiskFull { path: "x".into(), needed: 2, free: 1 };
         assert_eq!(exit(RunError::Write(full)), Exit::Environment);
         assert_eq!(exit(RunError::Write(WriteError::Exists { path: "x".into() })), Exit::User);

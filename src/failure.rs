@@ -5,10 +5,12 @@ use std::path::Path;
 
 use fusion_core::checkpoint::CheckpointError;
 use fusion_core::engine::RunError;
+use fusion_core::host::{HostError, ManifestError, PackError};
 use fusion_dsl::codes::Code;
 use fusion_dsl::diag::Diagnostic;
 use fusion_dsl::render;
-use fusion_dsl::span::SourceMap;
+use fusion_dsl::span::{SourceMap, Span};
+use fusion_dsl::world::PluginFault;
 
 use crate::exit::{self, Exit};
 use crate::session::Session;
@@ -101,6 +103,43 @@ impl From<&RunError> for Failure {
             Some(help) => failure.help(help),
             None if code == Code::Internal => failure.help(crate::panics::REPORT),
             None => failure,
+        }
+    }
+}
+
+impl From<PluginFault> for Failure {
+    fn from(fault: PluginFault) -> Self {
+        Failure::Diagnostic(Box::new(fault.at(Span::NONE)))
+    }
+}
+
+impl From<&HostError> for Failure {
+    fn from(error: &HostError) -> Self {
+        Failure::new(error.code(), error.to_string()).help(error.help())
+    }
+}
+
+impl From<&ManifestError> for Failure {
+    fn from(error: &ManifestError) -> Self {
+        Failure::new(Code::PluginManifest, error.to_string())
+            .help("install it afresh with `fusion plugin add`; its author packs it with `fusion plugin pack`")
+    }
+}
+
+impl From<&PackError> for Failure {
+    fn from(error: &PackError) -> Self {
+        let with = |code| Failure::new(code, error.to_string());
+        match error {
+            PackError::Host(error) => error.into(),
+            PackError::Manifest(error) => error.into(),
+            PackError::Unfit { .. } => {
+                with(Code::PluginManifest).help("this is a mistake of the plugin: tell its author")
+            }
+            PackError::OtherBuild { .. } => with(Code::TargetExists)
+                .help("give the plugin a new version, or remove the bundle and pack it again on each system"),
+            PackError::Exists { .. } => with(Code::TargetExists).help("`--replace` replaces it"),
+            PackError::Io { doing: "read", .. } => with(Code::CannotReadFile),
+            PackError::Io { .. } => with(Code::CannotWrite),
         }
     }
 }

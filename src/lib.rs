@@ -10,6 +10,8 @@ pub mod docs;
 pub mod exit;
 mod failure;
 mod panics;
+mod places;
+mod plugins;
 mod recipe;
 mod session;
 mod ui;

@@ -1,19 +1,24 @@
-//! Reads a recipe from disk, compiles it, and plans each of its variants.
+//! Reads a recipe from disk, compiles it with the plugins that it uses, and plans each of its variants.
 
+use std::collections::BTreeSet;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
+use fusion_core::method::Registry;
 use fusion_core::plan::{Options, Plan, plan};
 use fusion_dsl::codes::Code;
 use fusion_dsl::compile::{Compiled, Variant, compile};
 use fusion_dsl::diag::{Diagnostic, sort};
-use fusion_dsl::graph::Value;
+use fusion_dsl::graph::{NodeKind, Value};
 use fusion_dsl::span::{FileId, Span};
+use fusion_dsl::world::plugin_of;
 use serde_json::Value as Json;
 
-use crate::cli::RecipeArgs;
+use crate::cli::{PluginArgs, RecipeArgs};
 use crate::failure::Failure;
-use crate::session::Session;
+use crate::plugins::{Isolation, Plugins};
+use crate::session::{Session, built_in};
+use crate::world::Machine;
 
 /// A recipe with what it means.
 pub(crate) struct Recipe {
@@ -25,6 +30,10 @@ pub(crate) struct Recipe {
     pub(crate) text: String,
     /// What it means.
     pub(crate) compiled: Compiled,
+    /// The plugins that it uses.
+    pub(crate) plugins: Plugins,
+    /// The methods that are built in, and those of its plugins.
+    pub(crate) registry: Registry,
 }
 
 /// The plans of all variants and everything there is to say.
@@ -53,34 +62,63 @@ pub(crate) fn read_text(path: &Path) -> Result<String, Failure> {
     })
 }
 
+/// A recipe's name in messages.
+pub(crate) fn name(path: &Path) -> String {
+    if path == Path::new("-") { "stdin".to_owned() } else { path.to_string_lossy().into_owned() }
+}
+
 impl Recipe {
     /// Reads and compiles. What is wrong with the text is in [`Compiled::diagnostics`].
-    pub(crate) fn load(session: &Session, args: &RecipeArgs) -> Result<Recipe, Failure> {
+    pub(crate) fn load(args: &RecipeArgs) -> Result<Recipe, Failure> {
         let path = args.recipe.clone();
         let text = read_text(&path)?;
-        Ok(Recipe::compile(session, path, text, &args.set))
+        Recipe::compile(path, text, &args.set, &args.plugins)
     }
 
     pub(crate) fn compile(
-        session: &Session,
         path: PathBuf,
         text: String,
         sets: &[(String, String)],
-    ) -> Recipe {
-        let name =
-            if path == Path::new("-") { "stdin".to_owned() } else { path.to_string_lossy().into_owned() };
+        plugins: &PluginArgs,
+    ) -> Result<Recipe, Failure> {
+        let name = name(&path);
         let root = path.parent().map(Path::to_owned).unwrap_or_default();
-        let compiled = compile(&session.world, &name, &text, sets);
-        Recipe { path, root, text, compiled }
+        let mut registry = built_in();
+        let mut compiled = compile(&Machine::new(&registry, None), &name, &text, sets);
+        let mut chosen = Plugins::default();
+        // Which plugins it uses is known only now; with their methods it means something else.
+        if !compiled.plugins.is_empty() {
+            chosen = Plugins::choose(plugins, &root, &compiled.plugins, true)?;
+            chosen.declare(&mut registry);
+            compiled = compile(&Machine::new(&registry, Some(&chosen)), &name, &text, sets);
+            compiled.diagnostics.extend(chosen.verify(&compiled.plugins, &path));
+            sort(&mut compiled.diagnostics);
+        }
+        Ok(Recipe { path, root, text, compiled, plugins: chosen, registry })
+    }
+
+    /// Loads the plugins whose methods stages use. This runs their code.
+    pub(crate) fn load_plugins(&mut self, isolation: &Isolation<'_>) -> Result<(), Failure> {
+        let stages = self.compiled.variants.iter().flat_map(|variant| &variant.graph.nodes);
+        let used: BTreeSet<&str> = stages
+            .filter_map(|node| match &node.kind {
+                NodeKind::Stage(stage) => plugin_of(&stage.method),
+                _ => None,
+            })
+            .collect();
+        self.plugins.load(&used, isolation, &mut self.registry)
     }
 
     /// Plans every variant. Where the front end found errors, what they leave of the graph is still planned, so that one run
     /// also tells what is wrong with the headers; there are no plans then.
-    pub(crate) fn plan(&self, session: &Session, options: &Options) -> Planned {
+    pub(crate) fn plan(&self, options: &Options) -> Planned {
         let mut diagnostics = self.compiled.diagnostics.clone();
+        let mut options = options.clone();
+        // Whether an output would come out the same is not known of a plugin that is refused.
+        options.overwrite |= diagnostics.iter().any(|one| one.is_error() && one.code.group() == "plugins");
         let mut plans = Vec::new();
         for variant in &self.compiled.variants {
-            let (one, found) = plan(&variant.graph, &session.registry, options);
+            let (one, found) = plan(&variant.graph, &self.registry, &options);
             plans.push(one.filter(|_| !self.compiled.has_errors()));
             diagnostics.extend(found);
         }
@@ -104,7 +142,7 @@ impl Recipe {
         options: &Options,
         json: bool,
     ) -> Result<Vec<Plan>, Failure> {
-        let planned = self.plan(session, options);
+        let planned = self.plan(options);
         session.say(&self.path, &planned.diagnostics, &self.compiled.sources, json)?;
         let plans: Vec<Plan> = planned.plans.into_iter().flatten().collect();
         if plans.len() == self.compiled.variants.len() {

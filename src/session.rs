@@ -12,14 +12,11 @@ use crate::exit;
 use crate::failure::Failure;
 use crate::ui::Ui;
 use crate::ui::units::plural;
-use crate::world::Machine;
 
 /// One call of the command.
 pub(crate) struct Session {
-    /// What the engine can run.
+    /// What is built in.
     pub(crate) registry: Registry,
-    /// What the front end sees.
-    pub(crate) world: Machine,
     /// Where text goes.
     pub(crate) ui: Ui,
 }
@@ -34,8 +31,7 @@ pub(crate) fn built_in() -> Registry {
 impl Session {
     /// Built-in methods and this terminal.
     pub(crate) fn new(color: When) -> Self {
-        let registry = built_in();
-        Session { world: Machine::new(&registry), registry, ui: Ui::new(color) }
+        Session { registry: built_in(), ui: Ui::new(color) }
     }
 
     /// Shows diagnostics: on stderr for people, as JSON lines on stdout for machines.

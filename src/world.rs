@@ -1,27 +1,31 @@
-//! The front end's window on this machine: imports are read from disk, methods come from the registry.
+//! The front end's window on this machine: imports are read from disk, methods come from the registry,
+//! and plugins are those that were chosen for the recipe.
 
 use std::path::Path;
 
 use fusion_core::method::Registry;
 use fusion_dsl::descriptor::MethodDescriptor;
-use fusion_dsl::world::World;
+use fusion_dsl::world::{PluginFault, World};
+
+use crate::plugins::Plugins;
 
 /// Longest import that is read; the parser refuses larger texts anyway.
 const MAX_IMPORT: u64 = 16 << 20;
 
-/// This machine.
-pub(crate) struct Machine {
+/// This machine, as one recipe sees it.
+pub(crate) struct Machine<'a> {
     methods: Vec<MethodDescriptor>,
+    plugins: Option<&'a Plugins>,
 }
 
-impl Machine {
-    /// The methods of a registry, and the file system.
-    pub(crate) fn new(registry: &Registry) -> Self {
-        Machine { methods: registry.descriptors() }
+impl<'a> Machine<'a> {
+    /// The methods of a registry, the file system and, if they have been looked for, the recipe's plugins.
+    pub(crate) fn new(registry: &Registry, plugins: Option<&'a Plugins>) -> Self {
+        Machine { methods: registry.descriptors(), plugins }
     }
 }
 
-impl World for Machine {
+impl World for Machine<'_> {
     fn read(&self, base: &str, path: &str) -> Result<(String, String), String> {
         let full = Path::new(base).join(path);
         let meta = std::fs::metadata(&full).map_err(|error| error.to_string())?;
@@ -39,6 +43,11 @@ impl World for Machine {
     fn methods(&self) -> &[MethodDescriptor] {
         &self.methods
     }
+
+    /// Before plugins have been looked for, none is missing: the recipe is only asked what it wants.
+    fn plugin(&self, id: &str, version: Option<&str>) -> Result<(), PluginFault> {
+        self.plugins.map_or(Ok(()), |plugins| plugins.usable(id, version))
+    }
 }
 
 #[cfg(test)]
@@ -49,7 +58,7 @@ mod tests {
     fn imports_are_relative_to_the_importing_folder() {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("a.fusion"), "fusion 1\n").unwrap();
-        let machine = Machine::new(&Registry::new());
+        let machine = Machine::new(&Registry::new(), None);
         let base = folder.path().to_string_lossy();
         let (path, text) = machine.read(&base, "a.fusion").unwrap();
         assert!(path.ends_with("a.fusion"));

@@ -7,20 +7,7 @@ use std::io::Write as _;
 use criterion::{Criterion, criterion_group, criterion_main};
 use fusion_core::method::Registry;
 use fusion_core::plan;
-use fusion_dsl::descriptor::MethodDescriptor;
-use fusion_dsl::world::World;
-
-struct Methods(Vec<MethodDescriptor>);
-
-impl World for Methods {
-    fn read(&self, _: &str, path: &str) -> Result<(String, String), String> {
-        Err(format!("`{path}` is not there"))
-    }
-
-    fn methods(&self) -> &[MethodDescriptor] {
-        &self.0
-    }
-}
+use fusion_dsl::world::NoFiles;
 
 fn model(folder: &std::path::Path, name: &str, tensors: usize) -> std::io::Result<()> {
     let path = folder.join(name);
@@ -59,7 +46,7 @@ fn planner(c: &mut Criterion) {
     let _ = writeln!(text, "save {last} to \"out\"");
     let mut registry = Registry::new();
     fusion_average::register(&mut registry);
-    let world = Methods(registry.descriptors());
+    let world = NoFiles(registry.descriptors());
     let mut group = c.benchmark_group("planner");
     group.sample_size(10);
     group.bench_function("compile 1000 stages", |b| {

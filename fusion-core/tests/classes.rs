@@ -10,9 +10,8 @@ use fusion_core::engine::{self, Event, RunError, RunReport};
 use fusion_core::method::Registry;
 use fusion_core::plan::{Options, plan};
 use fusion_dsl::codes::Code;
-use fusion_dsl::descriptor::MethodDescriptor;
 use fusion_dsl::diag::Diagnostic;
-use fusion_dsl::world::World;
+use fusion_dsl::world::NoFiles;
 use fusion_sdk::{
     About, Category, Context, Elementwise, Group, Member, MethodError, Models, NoParams, Observe, Port,
     Scope, TILE, Tasks, Tile, WholeModel, WholeTensor, method, rng,
@@ -262,18 +261,6 @@ fn registry() -> Registry {
     registry
 }
 
-struct Methods(Vec<MethodDescriptor>);
-
-impl World for Methods {
-    fn read(&self, _: &str, path: &str) -> Result<(String, String), String> {
-        Err(format!("`{path}` is not there"))
-    }
-
-    fn methods(&self) -> &[MethodDescriptor] {
-        &self.0
-    }
-}
-
 type Tensors = BTreeMap<String, (Vec<usize>, Vec<f32>)>;
 
 /// Two layers of three tensors, an embedding, a norm of one element and an empty tensor.
@@ -309,7 +296,7 @@ fn planned(
 ) -> Result<fusion_core::plan::Plan, Vec<Diagnostic>> {
     let registry = registry();
     let text = format!("fusion 1\n\n{recipe}");
-    let compiled = fusion_dsl::compile(&Methods(registry.descriptors()), "r.fusion", &text, &[]);
+    let compiled = fusion_dsl::compile(&NoFiles(registry.descriptors()), "r.fusion", &text, &[]);
     assert!(!compiled.has_errors(), "{:?}", compiled.diagnostics);
     assert!(options.root == folder);
     let (plan, diagnostics) = plan(&compiled.variants[0].graph, &registry, options);
@@ -474,7 +461,7 @@ fn what_does_not_fit_the_budget_is_an_error_of_the_plan() {
     let one = found.iter().find(|one| one.code == Code::NotEnoughMemory).unwrap();
     // 130 x 65 elements of two inputs and an output.
     assert!(
-        one.message.contains("`model.embed_tokens.weight` at once, which takes 101 KB"),
+        one.message.contains("`model.embed_tokens.weight` at once, which takes 101.4 kB"),
         "{}",
         one.message
     );

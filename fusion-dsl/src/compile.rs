@@ -11,7 +11,7 @@ use crate::hash::Key;
 use crate::import::{self, Program, UnitId};
 use crate::lower::canonical::canonical;
 use crate::resolve::build::Build;
-use crate::resolve::scope::Binding;
+use crate::resolve::scope;
 use crate::span::{SourceMap, Span};
 use crate::sweep;
 use crate::world::World;
@@ -26,6 +26,8 @@ pub struct Compiled {
     /// One graph for each combination of swept values; one with an empty label without a sweep. Where there are errors, what is
     /// left of it.
     pub variants: Vec<Variant>,
+    /// Every `use plugin` of the recipe and its imports, in reading order; also where there are errors.
+    pub plugins: Vec<PluginUse>,
     /// Everything there is to say, in reading order.
     pub diagnostics: Vec<Diagnostic>,
 }
@@ -58,7 +60,11 @@ pub fn compile(world: &dyn World, path: &str, text: &str, overrides: &[(String, 
     let (axes, found) = sweep::axes(world, &program, &mut sources, overrides);
     diagnostics.extend(found);
 
-    let plugins = plugins(&program);
+    let uses = plugin_uses(&program);
+    // The graph names each plugin once.
+    let mut plugins = uses.clone();
+    plugins.sort_by(|a, b| a.id.cmp(&b.id));
+    plugins.dedup_by(|a, b| a.id == b.id);
     let edition = program.units.first().map_or(1, |unit| unit.file.edition);
     let mut used: BTreeSet<(UnitId, String)> =
         axes.iter().flat_map(|axis| axis.uses.iter().map(|name| (0, name.clone()))).collect();
@@ -97,25 +103,27 @@ pub fn compile(world: &dyn World, path: &str, text: &str, overrides: &[(String, 
     diag::sort(&mut diagnostics);
     let file =
         file.unwrap_or(ast::File { edition: 1, items: Vec::new(), broken: Vec::new(), header: Span::NONE });
-    Compiled { sources, file, variants, diagnostics }
+    Compiled { sources, file, variants, plugins: uses, diagnostics }
 }
 
-/// The plugins that the recipe and its imports ask for.
-fn plugins(program: &Program) -> Vec<PluginUse> {
-    let mut uses: BTreeMap<String, PluginUse> = BTreeMap::new();
+/// Every `use plugin` of the recipe and its imports. A file that is imported twice counts once.
+fn plugin_uses(program: &Program) -> Vec<PluginUse> {
+    let mut uses: Vec<PluginUse> = Vec::new();
     for unit in &program.units {
-        for (name, bound) in &unit.scope.names {
-            let Binding::Plugin { item, id, .. } = &bound.binding else { continue };
-            let Some(Item::Use(it)) = unit.file.items.get(*item) else { continue };
-            uses.entry(id.clone()).or_insert_with(|| PluginUse {
-                id: id.clone(),
+        for item in &unit.file.items {
+            let Item::Use(it) = item else { continue };
+            if uses.iter().any(|known| known.span == it.span) {
+                continue;
+            }
+            uses.push(PluginUse {
+                id: it.plugin.value.clone(),
                 version: it.version.as_ref().map(|version| version.value.clone()),
-                alias: name.clone(),
+                alias: scope::use_name(it),
                 span: it.span,
             });
         }
     }
-    uses.into_values().collect()
+    uses
 }
 
 /// Two different results must not be written to one path, within a variant or across the sweep.

@@ -204,7 +204,13 @@ pub struct MethodDescriptor {
     pub passes: u32,
     /// Whether it draws random numbers (a `seed` parameter is then implied).
     pub random: bool,
+    /// What it promises of its results: `deterministic`, `commutative`, …
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub traits: Vec<String>,
 }
+
+/// Lists of lists that are followed: a schema may refer to itself.
+const DEEPEST: usize = 8;
 
 /// The type of a parameter as the language checks it.
 #[derive(Clone, Debug, PartialEq)]
@@ -306,7 +312,7 @@ impl MethodDescriptor {
         let exclusive = number("exclusiveMinimum");
         ParamSpec {
             name: name.to_owned(),
-            kind: self.kind(schema),
+            kind: self.kind(schema, 0),
             doc: schema
                 .get("description")
                 .or_else(|| target.get("description"))
@@ -341,7 +347,10 @@ impl MethodDescriptor {
         schema
     }
 
-    fn kind(&self, schema: &Json) -> ParamKind {
+    fn kind(&self, schema: &Json, depth: usize) -> ParamKind {
+        if depth > DEEPEST {
+            return ParamKind::Text;
+        }
         let target = self.resolve(schema);
         match schema.get("x-unit").or_else(|| target.get("x-unit")).and_then(Json::as_str) {
             Some("fraction") => return ParamKind::Fraction,
@@ -380,9 +389,37 @@ impl MethodDescriptor {
             "integer" => ParamKind::Count,
             "number" => ParamKind::Number,
             "array" => ParamKind::List(Box::new(
-                target.get("items").map_or(ParamKind::Number, |items| self.kind(items)),
+                target.get("items").map_or(ParamKind::Number, |items| self.kind(items, depth + 1)),
             )),
             _ => ParamKind::Text,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    /// Manifests come from anywhere: a schema that contains itself must not end the process.
+    #[test]
+    fn a_schema_that_contains_itself_ends() {
+        let method = MethodDescriptor {
+            id: "x".into(),
+            version: 1,
+            verb: Verb::Average,
+            summary: String::new(),
+            formula: String::new(),
+            citation: String::new(),
+            ports: Vec::new(),
+            params: json!({ "properties": { "x": { "type": "array", "items": { "$ref": "#/properties/x" } } } }),
+            kernel: KernelClass::Elementwise,
+            passes: 0,
+            random: false,
+            traits: Vec::new(),
+        };
+        let spec = method.parameters().remove(0);
+        assert!(spec.kind.to_string().starts_with("list of list of"), "{}", spec.kind);
     }
 }

@@ -583,3 +583,30 @@ proptest! {
         }
     }
 }
+
+/// Whoever chooses versions needs all requirements, in whatever state the rest of the recipe is.
+#[test]
+fn every_use_of_a_plugin_is_told() {
+    let mut world = common::full();
+    world.files.insert(
+        "inner.fusion".into(),
+        "fusion 1\nuse plugin \"org.acme.fisher\" version \"<2\" as own\nmodel a from \"a\"\n".into(),
+    );
+    let text = "fusion 1\nimport \"inner.fusion\" as one\nimport \"inner.fusion\" as two\n\
+        use plugin \"org.acme.fisher\" version \"^1\"\nuse plugin \"org.missing\" as m\nsave nothing to \"x\"\n";
+    let compiled = compile(&world, "r.fusion", text, &[]);
+    assert!(compiled.has_errors());
+    let uses: Vec<(&str, Option<&str>, &str)> = compiled
+        .plugins
+        .iter()
+        .map(|one| (one.id.as_str(), one.version.as_deref(), one.alias.as_str()))
+        .collect();
+    assert_eq!(
+        uses,
+        [
+            ("org.acme.fisher", Some("^1"), "fisher"),
+            ("org.missing", None, "m"),
+            ("org.acme.fisher", Some("<2"), "own"),
+        ]
+    );
+}

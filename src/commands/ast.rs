@@ -6,7 +6,7 @@ use fusion_dsl::graph::Graph;
 use fusion_dsl::{codes::Code, print, render};
 use serde_json::{Value as Json, json};
 
-use crate::cli::{AstArgs, RecipeArgs, SchemaOf};
+use crate::cli::{AstArgs, PluginArgs, RecipeArgs, SchemaOf};
 use crate::docs;
 use crate::exit::Exit;
 use crate::failure::Failure;
@@ -32,7 +32,8 @@ pub(super) fn ast(session: &Session, args: &AstArgs) -> Result<Exit, Failure> {
     if !args.graph {
         return tree(session, path, &show);
     }
-    let recipe = Recipe::load(session, &RecipeArgs { recipe: path.clone(), set: args.set.clone() })?;
+    let plugins = PluginArgs { plugin_path: args.plugin_path.clone(), no_plugins: args.no_plugins };
+    let recipe = Recipe::load(&RecipeArgs { recipe: path.clone(), set: args.set.clone(), plugins })?;
     let compiled = &recipe.compiled;
     session.say(path, &compiled.diagnostics, &compiled.sources, false)?;
     let graph = |graph: &Graph| json!({ "hash": fusion_dsl::hash::hex(&graph.hash()), "graph": graph });
@@ -73,5 +74,6 @@ fn schema(what: SchemaOf) -> Json {
         SchemaOf::Graph => Graph::schema(),
         SchemaOf::Diagnostic => render::json_schema().to_value(),
         SchemaOf::Method => docs::method_schema(),
+        SchemaOf::Plugin => fusion_core::host::Manifest::schema(),
     }
 }

@@ -33,7 +33,7 @@ pub(super) fn check(session: &Session, args: &CheckArgs) -> Result<Exit, Failure
 }
 
 fn one(session: &Session, path: &Path, text: String, args: &CheckArgs) -> Result<Vec<Diagnostic>, Failure> {
-    let (recipe, found, outputs) = checked(session, path, text, args);
+    let (recipe, found, outputs) = checked(path, text, args)?;
     match session.say(path, &found, &recipe.compiled.sources, args.json) {
         Ok(()) | Err(Failure::Said(_)) => {}
         Err(other) => return Err(other),
@@ -69,19 +69,14 @@ fn one(session: &Session, path: &Path, text: String, args: &CheckArgs) -> Result
 }
 
 /// The recipe, what is to be said about it, and how many outputs its variants have.
-fn checked(
-    session: &Session,
-    path: &Path,
-    text: String,
-    args: &CheckArgs,
-) -> (Recipe, Vec<Diagnostic>, usize) {
-    let recipe = Recipe::compile(session, path.to_owned(), text, &args.set);
+fn checked(path: &Path, text: String, args: &CheckArgs) -> Result<(Recipe, Vec<Diagnostic>, usize), Failure> {
+    let recipe = Recipe::compile(path.to_owned(), text, &args.set, &args.plugins)?;
     let mut options = Options::new(&recipe.root);
     // Whether an output may be replaced is a question of the run.
     options.overwrite = true;
-    let planned = recipe.plan(session, &options);
+    let planned = recipe.plan(&options);
     let outputs = planned.plans.iter().flatten().map(|plan| plan.outputs.len()).sum();
-    (recipe, planned.diagnostics, outputs)
+    Ok((recipe, planned.diagnostics, outputs))
 }
 
 /// Applies fixes to the file until none is left, and gives its text.
@@ -89,7 +84,7 @@ fn fix(session: &Session, path: &PathBuf, args: &CheckArgs) -> Result<String, Fa
     let mut text = read_text(path)?;
     let mut total = 0;
     for _ in 0..ROUNDS {
-        let (_, found, _) = checked(session, path, text.clone(), args);
+        let (_, found, _) = checked(path, text.clone(), args)?;
         let own: Vec<Diagnostic> = found
             .into_iter()
             .filter(|one| {

@@ -6,7 +6,7 @@ use fusion_core::plan::{Explained, Options, Plan, explain as explain_tensor};
 use fusion_dsl::codes::Code;
 use serde_json::{Value as Json, json};
 
-use crate::cli::{ExplainArgs, RecipeArgs};
+use crate::cli::{ExplainArgs, PluginArgs, RecipeArgs};
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::recipe::Recipe;
@@ -21,7 +21,8 @@ pub(super) fn explain(session: &Session, args: &ExplainArgs) -> Result<Exit, Fai
     let Some(what) = &args.what else { return Err(Failure::usage("name a code or a recipe")) };
     match (&args.tensor, Code::parse(what)) {
         (Some(tensor), _) => {
-            let recipe = RecipeArgs { recipe: PathBuf::from(what), set: args.set.clone() };
+            let plugins = PluginArgs { plugin_path: args.plugin_path.clone(), no_plugins: args.no_plugins };
+            let recipe = RecipeArgs { recipe: PathBuf::from(what), set: args.set.clone(), plugins };
             one_tensor(session, &recipe, tensor, args.json)
         }
         (None, Some(code)) if args.json => {
@@ -72,13 +73,13 @@ fn list(session: &Session, json: bool) -> Result<Exit, Failure> {
 }
 
 fn one_tensor(session: &Session, args: &RecipeArgs, name: &str, as_json: bool) -> Result<Exit, Failure> {
-    let recipe = Recipe::load(session, args)?;
+    let recipe = Recipe::load(args)?;
     let mut options = Options::new(&recipe.root);
     options.overwrite = true;
     let plans = recipe.plan_or_say(session, &options, as_json)?;
     // Variants of a sweep share the way; values are those of the first.
     let Some(plan) = plans.first() else { return Ok(Exit::Ok) };
-    let steps = explain_tensor(plan, &session.registry, name);
+    let steps = explain_tensor(plan, &recipe.registry, name);
     if steps.is_empty() {
         return Err(unknown(plan, name));
     }

@@ -7,9 +7,11 @@ mod explain;
 mod fmt;
 pub(crate) mod graph;
 mod inspect;
+mod lock;
 pub(crate) mod methods;
 mod plan;
-mod plugin_host;
+pub(crate) mod plugin;
+pub(crate) mod plugin_host;
 mod run;
 
 use crate::cli::Command;
@@ -55,6 +57,8 @@ pub(crate) fn dispatch(session: &Session, command: Option<Command>) -> Result<Ex
         Some(Command::Methods(args)) => methods::methods(session, &args),
         Some(Command::Inspect(args)) => inspect::inspect(session, &args),
         Some(Command::Ast(args)) => ast::ast(session, &args),
+        Some(Command::Lock(args)) => lock::lock(session, &args),
+        Some(Command::Plugin { command }) => plugin::plugin(session, &command),
         Some(Command::Completions(args)) => completions::completions(session, &args),
         Some(Command::PluginHost(args)) => plugin_host::plugin_host(&args),
     }

@@ -1,16 +1,21 @@
 //! `fusion run`: check, plan, run with progress, and sum up.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use fusion_core::engine::{self, RunReport};
-use fusion_core::plan::Plan;
+use fusion_core::engine::{self, RunError, RunReport};
+use fusion_core::plan::outputs::State;
+use fusion_core::plan::{Options, Plan};
 use fusion_dsl::codes::Code;
+use fusion_dsl::diag::has_errors;
+use fusion_dsl::suggest;
 use serde_json::json;
 
 use crate::cli::RunArgs;
 use crate::exit::Exit;
 use crate::failure::Failure;
+use crate::plugins::Isolation;
 use crate::recipe::{Recipe, label, label_json};
 use crate::session::Session;
 use crate::ui::progress::{Mode, Progress};
@@ -34,20 +39,22 @@ struct Row {
 }
 
 pub(super) fn run(session: &Session, args: &RunArgs) -> Result<Exit, Failure> {
-    let recipe = Recipe::load(session, &args.recipe)?;
-    if let Some(id) = args.isolate.first() {
-        // Recipes use no plugins yet.
-        return Err(Failure::usage(format!("`--isolate {id}`: the recipe uses no plugin `{id}`")));
-    }
+    let mut recipe = Recipe::load(&args.recipe)?;
     let options = args.engine.options(&recipe.root)?;
-    let mut plans = recipe.plan_or_say(session, &options, args.json)?;
+    let cancel = stop_on_ctrl_c()?;
+    load_plugins(session, &mut recipe, &options, args, &cancel)?;
+    let recipe = recipe;
+    let mut plans = recipe.plan_or_say(session, &options, args.json).map_err(|failure| match failure {
+        // A plugin's code runs here too, and it was asked to stop.
+        Failure::Said(_) if cancel.load(Ordering::SeqCst) => Failure::Said(Exit::Cancelled),
+        other => other,
+    })?;
     if plans.iter().all(|plan| plan.outputs.is_empty()) {
         if !args.json && !args.quiet {
             session.ui.error("nothing to write: the recipe has no `save`\n");
         }
         return Ok(Exit::Ok);
     }
-    let cancel = stop_on_ctrl_c()?;
     let mode = match (args.json, args.quiet, session.ui.live) {
         (true, ..) => Mode::Json,
         (_, true, _) => Mode::Quiet,
@@ -62,7 +69,7 @@ pub(super) fn run(session: &Session, args: &RunArgs) -> Result<Exit, Failure> {
         let plan = if index == 0 {
             plans.swap_remove(0)
         } else {
-            let (plan, found) = fusion_core::plan::plan(&variant.graph, &session.registry, &options);
+            let (plan, found) = fusion_core::plan::plan(&variant.graph, &recipe.registry, &options);
             match plan {
                 Some(plan) => plan,
                 None => {
@@ -82,7 +89,7 @@ pub(super) fn run(session: &Session, args: &RunArgs) -> Result<Exit, Failure> {
         }
         let progress = Progress::new(mode);
         let listener = |event: &engine::Event| progress.event(event);
-        let result = engine::run(&plan, &session.registry, &options, &recipe.text, &listener, &cancel);
+        let result = engine::run(&plan, &recipe.registry, &options, &recipe.text, &listener, &cancel);
         progress.close();
         match result {
             Ok(report) => {
@@ -92,7 +99,19 @@ pub(super) fn run(session: &Session, args: &RunArgs) -> Result<Exit, Failure> {
                 finished.push(Finished::new(name, report, &plan, &progress));
             }
             Err(error) => {
-                failure = Some(said(session, Failure::from(&error), args.json));
+                let blamed = recipe.plugins.blamed(&error, Failure::from(&error));
+                failure = Some(match (&error, blamed) {
+                    // It has a place in the recipe.
+                    (RunError::Method { span, .. }, Failure::Diagnostic(mut diagnostic)) => {
+                        diagnostic.primary.span = *span;
+                        let sources = &recipe.compiled.sources;
+                        session
+                            .say(&recipe.path, &[*diagnostic], sources, args.json)
+                            .err()
+                            .unwrap_or(Failure::Closed)
+                    }
+                    (_, blamed) => said(session, blamed, args.json),
+                });
                 break;
             }
         }
@@ -111,6 +130,39 @@ pub(super) fn run(session: &Session, args: &RunArgs) -> Result<Exit, Failure> {
             Err(failure)
         }
     }
+}
+
+/// Loads the plugins of a recipe that is otherwise right, if anything is to be computed: until then no code of theirs has run.
+fn load_plugins(
+    session: &Session,
+    recipe: &mut Recipe,
+    options: &Options,
+    args: &RunArgs,
+    cancel: &Arc<AtomicBool>,
+) -> Result<(), Failure> {
+    let used: BTreeSet<&str> = recipe.compiled.plugins.iter().map(|one| one.id.as_str()).collect();
+    if let Some(id) = args.isolate.iter().find(|id| !used.contains(id.as_str()))
+        && !recipe.compiled.has_errors()
+    {
+        let uses = match used.is_empty() {
+            true => String::new(),
+            false => format!("; it uses {}", suggest::list(used, 8)),
+        };
+        return Err(Failure::usage(format!("`--isolate {id}`: the recipe uses no plugin `{id}`{uses}")));
+    }
+    if recipe.plugins.is_empty() {
+        return Ok(());
+    }
+    let planned = recipe.plan(options);
+    if has_errors(&planned.diagnostics) {
+        return session.say(&recipe.path, &planned.diagnostics, &recipe.compiled.sources, args.json);
+    }
+    let due = |plan: &Plan| plan.outputs.iter().any(|output| output.state != State::Cached);
+    if planned.plans.iter().flatten().any(due) {
+        let loaded = recipe.load_plugins(&Isolation { ids: &args.isolate, stop: cancel });
+        loaded.map_err(|failure| said(session, failure, args.json))?;
+    }
+    Ok(())
 }
 
 /// With `--json`, what went wrong is an event too; people read it on stderr.

@@ -193,6 +193,8 @@ impl Space {
         let mut command = Command::new(env!("CARGO_BIN_EXE_fusion"));
         command.current_dir(self.folder.path()).args(arguments);
         command.env_remove("NO_COLOR").env_remove("RUST_BACKTRACE").stdin(Stdio::null());
+        // Plugins of whoever runs the tests are none of theirs.
+        command.env_remove("FUSION_PLUGIN_PATH").env("XDG_DATA_HOME", self.path("data"));
         command
     }
 

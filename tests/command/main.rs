@@ -10,5 +10,6 @@ mod inspect;
 mod interrupt;
 mod other;
 mod plan;
+mod plugins;
 mod run;
 mod same_bytes;

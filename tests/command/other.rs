@@ -96,7 +96,7 @@ fn a_recipe_becomes_json_and_a_recipe_again() {
     assert_eq!(graph["graph"]["nodes"].as_array().unwrap().len(), 4);
     space.write("broken.json", "{\"edition\": true}");
     space.fails(&["ast", "--from-json", "broken.json"], 1, "F0103");
-    for what in ["ast", "graph", "diagnostic", "method"] {
+    for what in ["ast", "graph", "diagnostic", "method", "plugin"] {
         let schema: serde_json::Value =
             serde_json::from_str(&space.ok(&["ast", "--schema", what]).out).unwrap();
         assert!(schema["$schema"].is_string(), "{what}");

@@ -84,7 +84,7 @@ pub enum RunError {
         message: String,
         /// Its advice.
         help: Option<String>,
-        /// Where the recipe names the method.
+        /// Where it belongs in the recipe.
         span: Span,
     },
     /// A burn device failed.
@@ -144,9 +144,9 @@ impl RunError {
         RunError::Method {
             stage: stage.name.clone(),
             method: stage.method.clone(),
+            span: stage.places.blamed(&error),
             message: error.message,
             help: error.help,
-            span: stage.span,
         }
     }
 

@@ -9,8 +9,11 @@ use std::ffi::c_void;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use fusion_abi::{FUSION_F32, fusion_call, fusion_device, fusion_dltensor, fusion_status, fusion_tensor};
-use fusion_sdk::{Kernel, MethodError, Tile};
+use fusion_abi::{
+    FUSION_F32, FUSION_FAILED, FUSION_OK, FUSION_THREADING_PARALLEL, fusion_call, fusion_device,
+    fusion_dltensor, fusion_status, fusion_tensor,
+};
+use fusion_sdk::{ErrorKind, Kernel, MethodError, Tile};
 
 use super::frame::text;
 use super::instance::{Instance, process};
@@ -117,11 +120,24 @@ pub(super) struct DynamicKernel {
     number: u64,
     /// Observe passes that are over.
     passes: u32,
+    /// The library's `apply`.
+    apply: ApplyFn,
+    /// Whether every tile is a call, and no call waits for another.
+    free: bool,
 }
 
+type ApplyFn = unsafe extern "C" fn(*mut c_void, *const fusion_call) -> fusion_status;
+
 impl DynamicKernel {
-    pub(super) fn new(shared: Instance) -> Self {
-        DynamicKernel { shared: Arc::new(shared), number: NEXT.fetch_add(1, Ordering::Relaxed), passes: 0 }
+    /// The kernel of an instance; loading has made sure that there is an `apply`.
+    pub(super) fn new(shared: Instance) -> Result<Self, MethodError> {
+        let Some(apply) = shared.method.apply else {
+            return Err(MethodError::new(ErrorKind::Failed, "the plugin has no `apply`"));
+        };
+        let free =
+            shared.method.threading == FUSION_THREADING_PARALLEL && shared.copies.iter().all(Option::is_none);
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        Ok(DynamicKernel { shared: Arc::new(shared), number, passes: 0, apply, free })
     }
 
     /// Hands the call frame of a tile to `body`.
@@ -139,18 +155,18 @@ impl DynamicKernel {
             if kept.of != (self.number, tile.tensor) || kept.tensors.len() != inputs + 1 {
                 kept.remake(self.number, tile.tensor, &self.shared, inputs);
             }
-            kept.shape[0] = tile.len() as i64;
-            for (tensor, input) in kept.tensors.iter_mut().zip(tile.inputs) {
+            kept.shape[0] = out.as_ref().map_or_else(|| tile.len(), |out| out.len()) as i64;
+            let Some((last, tensors)) = kept.tensors.split_last_mut() else {
+                return FUSION_FAILED; // never: `remake` has just made them
+            };
+            for (tensor, input) in tensors.iter_mut().zip(tile.inputs) {
                 tensor.dl.data = input.as_ptr().cast_mut().cast();
                 tensor.first = tile.offset;
             }
             kept.call.n_outputs = u64::from(out.is_some());
-            if let (Some(out), Some(tensor)) = (out, kept.tensors.last_mut()) {
-                if inputs == 0 {
-                    kept.shape[0] = out.len() as i64;
-                }
-                tensor.dl.data = out.as_mut_ptr().cast();
-                tensor.first = tile.offset;
+            if let Some(out) = out {
+                last.dl.data = out.as_mut_ptr().cast();
+                last.first = tile.offset;
             }
             body(&raw const kept.call)
         })
@@ -236,17 +252,21 @@ impl Kernel for DynamicKernel {
     }
 
     fn apply(&self, tile: &Tile<'_>, out: &mut [f32]) {
-        let Some(apply) = self.shared.method.apply else { return };
         if !self.shared.sound() {
             return;
         }
-        if let Some(input) = self.copies(tile.tensor).and_then(|input| tile.inputs.get(input)) {
-            return out.copy_from_slice(input);
-        }
-        let _turn = self.shared.turn();
         // SAFETY: a live instance, a frame that lives through the call, an output of the tile's length.
-        let status = self.call(tile, Some(out), |call| unsafe { apply(self.shared.instance, call) });
-        if status != fusion_abi::FUSION_OK {
+        let body = |call| unsafe { (self.apply)(self.shared.instance, call) };
+        let status = if self.free {
+            self.call(tile, Some(out), body)
+        } else {
+            if let Some(input) = self.copies(tile.tensor).and_then(|input| tile.inputs.get(input)) {
+                return out.copy_from_slice(input);
+            }
+            let _turn = self.shared.turn();
+            self.call(tile, Some(out), body)
+        };
+        if status != FUSION_OK {
             self.shared.judge(status);
         }
     }

@@ -35,6 +35,10 @@ pub struct Plugin {
     pub build_info: String,
     /// The header that it was built with, major and minor.
     pub built: (u32, u32),
+    /// The lowest minor version of the contract that it can run on.
+    pub needs_minor: u32,
+    /// Services without which it cannot run.
+    pub services: Vec<String>,
     /// Its methods, ready for the registry.
     pub methods: Vec<Box<dyn Method>>,
 }
@@ -111,12 +115,14 @@ unsafe fn negotiate(plugin: *const fusion_plugin, path: &str) -> Result<Plugin, 
     if plugin.methods.is_null() || (plugin.n_services > 0 && plugin.services.is_null()) {
         return Err(wrong("its lists of methods and services are broken".to_owned()));
     }
+    let mut services = Vec::new();
     for index in 0..plugin.n_services as usize {
         // SAFETY: within the count that the plugin states.
         let service = unsafe { owned(*plugin.services.add(index)) };
         if !SERVICES.contains(&service.as_str()) {
             return Err(HostError::NoService { path: path.to_owned(), service });
         }
+        services.push(service);
     }
     // SAFETY: texts of a static description.
     let (id, version, license, build_info) =
@@ -146,5 +152,14 @@ unsafe fn negotiate(plugin: *const fusion_plugin, path: &str) -> Result<Plugin, 
         // SAFETY: the next one starts where this one ends, in its own version's size.
         at = unsafe { at.byte_add(method.struct_size as usize) };
     }
-    Ok(Plugin { id, version, license, build_info, built: (plugin.built_major, plugin.built_minor), methods })
+    Ok(Plugin {
+        id,
+        version,
+        license,
+        build_info,
+        built: (plugin.built_major, plugin.built_minor),
+        needs_minor: plugin.needs_minor,
+        services,
+        methods,
+    })
 }

@@ -69,7 +69,7 @@ impl Method for DynamicMethod {
             Class::WholeTensor | Class::Group => Prepared::Whole(Box::new(DynamicWhole(instance))),
             Class::WholeModel => Prepared::Model(Box::new(DynamicModel(instance))),
             Class::Elementwise | Class::Route => {
-                Prepared::Elementwise(Box::new(DynamicKernel::new(instance)))
+                Prepared::Elementwise(Box::new(DynamicKernel::new(instance)?))
             }
         };
         Deltas::wrap(deltas, prepared)

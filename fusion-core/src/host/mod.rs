@@ -7,18 +7,32 @@ use serde::{Deserialize, Serialize};
 
 mod callbacks;
 mod describe;
+mod discover;
 mod elementwise;
 mod frame;
 mod instance;
 pub mod isolate;
 mod load;
+mod lock;
+mod manifest;
 mod method;
 mod model;
+mod pack;
 mod scratch;
+mod select;
 mod services;
 mod whole;
 
+use fusion_dsl::codes::Code;
+
+pub use discover::{Found, Inventory, Place, discover};
 pub use load::{Plugin, load};
+pub use lock::{Change, LOCK, Lock, Locked};
+pub use manifest::{
+    Bundle, MANIFEST, Manifest, ManifestAbi, ManifestError, ManifestLibrary, TARGET, is_id, short,
+};
+pub use pack::{Before, PackError, Packed, install, install_library, pack};
+pub use select::{Candidate, Refusal, Wanted, candidates, requirement, select};
 pub use services::{SERVICES, service};
 
 /// Why a plugin cannot be used.
@@ -91,6 +105,20 @@ pub enum HostError {
 }
 
 impl HostError {
+    /// The code that a recipe's writer sees.
+    #[must_use]
+    pub fn code(&self) -> Code {
+        match self {
+            HostError::Open { .. }
+            | HostError::NoEntry { .. }
+            | HostError::OtherMajor { .. }
+            | HostError::TooNew { .. }
+            | HostError::NoService { .. } => Code::PluginIncompatible,
+            HostError::Descriptor { .. } => Code::PluginManifest,
+            HostError::Refused { .. } | HostError::Process { .. } => Code::PluginFailed,
+        }
+    }
+
     /// How to fix it.
     #[must_use]
     pub fn help(&self) -> &'static str {

@@ -39,6 +39,7 @@ pub(crate) fn descriptor(described: &Described) -> MethodDescriptor {
         },
         passes: described.passes,
         random: about.random,
+        traits: about.claims.iter().map(|claim| claim.word().to_owned()).collect(),
     }
 }
 

@@ -1,21 +1,37 @@
 //! The registry: every method the engine can run, with the descriptor that the language checks recipes against.
 
-mod describe;
+pub(crate) mod describe;
 pub mod device;
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use fusion_dsl::descriptor::MethodDescriptor;
 use fusion_sdk::{Class, Described, Method};
 
 pub use device::DeviceName;
 
+/// The plugin that a method comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PluginInfo {
+    /// Its id.
+    pub id: String,
+    /// Its version.
+    pub version: String,
+    /// Its library for this system.
+    pub library: PathBuf,
+    /// The library's hash, in hexadecimal digits: part of the key of what is made with it.
+    pub blake3: String,
+}
+
 /// A registered method.
 pub struct Entry {
     /// What the language sees.
     pub descriptor: MethodDescriptor,
-    /// What the engine runs; `None` for methods that only route tensors (`stitch`).
+    /// What the engine runs; `None` for methods that only route tensors (`stitch`), and for those of plugins that are not loaded.
     pub method: Option<Box<dyn Method>>,
+    /// The plugin that it comes from; `None` for built-in ones.
+    pub plugin: Option<PluginInfo>,
     /// The form on a burn device, where it has one.
     #[cfg(feature = "burn")]
     pub on_device: Option<device::Apply>,
@@ -52,6 +68,7 @@ impl Registry {
         self.insert(Entry {
             descriptor,
             method: Some(method),
+            plugin: None,
             #[cfg(feature = "burn")]
             on_device: None,
         });
@@ -61,7 +78,12 @@ impl Registry {
     #[cfg(feature = "burn")]
     pub fn add_on_device<K: device::OnDevice>(&mut self, method: Box<dyn Method>) {
         let descriptor = describe::descriptor(&method.describe());
-        self.insert(Entry { descriptor, method: Some(method), on_device: Some(device::apply::<K>) });
+        self.insert(Entry {
+            descriptor,
+            method: Some(method),
+            plugin: None,
+            on_device: Some(device::apply::<K>),
+        });
     }
 
     /// Adds a method without arithmetic: the planner routes its tensors.
@@ -70,6 +92,32 @@ impl Registry {
         self.insert(Entry {
             descriptor: describe::descriptor(described),
             method: None,
+            plugin: None,
+            #[cfg(feature = "burn")]
+            on_device: None,
+        });
+    }
+
+    /// Adds a method of a plugin that is not loaded: recipes can be checked and planned with it. The descriptor's id is
+    /// `plugin-id.method`.
+    pub fn declare(&mut self, descriptor: MethodDescriptor, plugin: PluginInfo) {
+        self.insert(Entry {
+            descriptor,
+            method: None,
+            plugin: Some(plugin),
+            #[cfg(feature = "burn")]
+            on_device: None,
+        });
+    }
+
+    /// Adds a method of a loaded plugin, under the id `plugin-id.method`.
+    pub fn add_plugin(&mut self, plugin: PluginInfo, method: Box<dyn Method>) {
+        let own = describe::descriptor(&method.describe());
+        let descriptor = MethodDescriptor { id: format!("{}.{}", plugin.id, own.id), ..own };
+        self.insert(Entry {
+            descriptor,
+            method: Some(method),
+            plugin: Some(plugin),
             #[cfg(feature = "burn")]
             on_device: None,
         });
@@ -87,5 +135,42 @@ impl Registry {
     /// All descriptors, by id.
     pub fn descriptors(&self) -> Vec<MethodDescriptor> {
         self.entries.values().map(|entry| entry.descriptor.clone()).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use fusion_dsl::descriptor::{KernelClass, Verb};
+
+    use super::*;
+
+    #[test]
+    fn methods_of_plugins_are_known_without_code() {
+        let descriptor = MethodDescriptor {
+            id: "org.acme.fisher.diag".into(),
+            version: 1,
+            verb: Verb::Average,
+            summary: String::new(),
+            formula: String::new(),
+            citation: String::new(),
+            ports: Vec::new(),
+            params: serde_json::json!({}),
+            kernel: KernelClass::Elementwise,
+            passes: 0,
+            random: false,
+            traits: Vec::new(),
+        };
+        let plugin = PluginInfo {
+            id: "org.acme.fisher".into(),
+            version: "1.0.0".into(),
+            library: "plugin.so".into(),
+            blake3: "00".into(),
+        };
+        let mut registry = Registry::new();
+        registry.declare(descriptor.clone(), plugin.clone());
+        let entry = registry.get("org.acme.fisher.diag").unwrap();
+        assert!(entry.method.is_none() && !entry.on(DeviceName::Flex));
+        assert_eq!(entry.plugin, Some(plugin));
+        assert_eq!(registry.descriptors(), [descriptor]);
     }
 }

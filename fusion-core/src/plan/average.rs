@@ -15,6 +15,7 @@ use fusion_sdk::{ErrorKind, MethodError, Scope};
 use super::build::Builder;
 use super::ir::{Member, Origin, Position, StageProgram, TensorId, TensorNode, View, ViewEntry};
 use super::outputs::size;
+use super::places::Places;
 use super::report::{CopyReport, StageReport, stage_settings};
 use super::settings::StageSettings;
 use crate::method::Entry;
@@ -62,6 +63,7 @@ impl<'a> Builder<'a> {
         };
         let mut group_of: HashMap<u32, usize> = HashMap::new();
         let mut refused = BTreeSet::new();
+        let places = Arc::new(Places::new(stage));
         for &name in &names {
             let position =
                 inputs.iter().find_map(|v| v.tensors.get(name)).map_or(Position::After, |e| e.position);
@@ -135,7 +137,7 @@ impl<'a> Builder<'a> {
                     seed: 0,
                     inputs: Vec::new(),
                     layers: first.layers,
-                    span: stage.method_span,
+                    places: places.clone(),
                 };
                 self.try_prepare(node, stage, entry, (&one, 0), name, &mut refused);
             }
@@ -154,7 +156,7 @@ impl<'a> Builder<'a> {
             seed,
             inputs: stage.edges.iter().map(|edge| self.graph.node(edge.input.node).name.clone()).collect(),
             layers: first.layers,
-            span: stage.method_span,
+            places: places.clone(),
         };
         match scope {
             Scope::Tensor => {}
@@ -168,7 +170,7 @@ impl<'a> Builder<'a> {
                 }
             }
         }
-        self.check_memory(node, &program, entry);
+        self.check_memory(node, stage, &program, entry);
         let computed = program.groups.iter().map(Vec::len).sum();
         let report = StageReport {
             node: id,
@@ -214,7 +216,7 @@ impl<'a> Builder<'a> {
     }
 
     /// What a method must hold at once has to fit the budget; it is known before anything is read.
-    fn check_memory(&mut self, node: &Node, program: &StageProgram, entry: &Entry) {
+    fn check_memory(&mut self, node: &Node, stage: &Stage, program: &StageProgram, entry: &Entry) {
         if !matches!(entry.descriptor.kernel, KernelClass::WholeTensor | KernelClass::Group) {
             return;
         }
@@ -229,7 +231,7 @@ impl<'a> Builder<'a> {
                 if more == 0 { format!("`{first}`") } else { format!("`{first}` and {more} more tensors") };
             let diagnostic = Diagnostic::new(
                 Code::NotEnoughMemory,
-                program.span,
+                stage.method_span,
                 format!(
                     "`{}` of `{}` holds {what} at once, which takes {}; the budget is {}",
                     program.method,
@@ -255,22 +257,7 @@ impl<'a> Builder<'a> {
             ErrorKind::Shape => Code::ShapesDiffer,
             ErrorKind::Invalid | ErrorKind::Failed | ErrorKind::Cancelled => Code::MethodFailed,
         };
-        let of_edge = error.input.and_then(|input| stage.edges.get(input));
-        let span = error
-            .parameter
-            .and_then(|parameter| {
-                let in_edge = of_edge.and_then(|edge| edge.settings.iter().find(|s| s.name == parameter));
-                let anywhere = || {
-                    stage
-                        .settings
-                        .iter()
-                        .chain(stage.edges.iter().flat_map(|e| &e.settings))
-                        .find(|s| s.name == parameter)
-                };
-                in_edge.or_else(anywhere).map(|setting| setting.span)
-            })
-            .or_else(|| of_edge.map(|edge| edge.span))
-            .unwrap_or(stage.method_span);
+        let span = Places::new(stage).blamed(error);
         let mut diagnostic =
             Diagnostic::new(code, span, format!("`{}` of `{}`: {}", stage.method, node.name, error.message))
                 .with_severity(Severity::Error);

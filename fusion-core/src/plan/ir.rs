@@ -10,6 +10,7 @@ use fusion_dsl::span::Span;
 use fusion_sdk::{Layer, RawGroup, RawInput, RawTensor};
 use serde_json::{Map, Value as Json};
 
+use super::places::Places;
 use crate::checkpoint::{Adapter, Checkpoint, Layout, Stack};
 use crate::tensor::Dtype;
 
@@ -147,8 +148,8 @@ pub struct StageProgram {
     pub inputs: Vec<String>,
     /// Layers of the result.
     pub layers: u32,
-    /// Where the method is named.
-    pub span: Span,
+    /// Where its errors belong.
+    pub places: Arc<Places>,
 }
 
 impl StageProgram {

@@ -12,6 +12,7 @@ mod graph_view;
 pub mod ir;
 mod models;
 pub mod outputs;
+mod places;
 mod report;
 mod settings;
 mod stitch;
@@ -30,6 +31,7 @@ pub use facts::{Fact, Verdict};
 pub use graph_view::{GraphEdge, GraphView, graph_view};
 pub use models::checkpoint_code;
 pub use outputs::{Output, OutputTensor};
+pub use places::Places;
 pub use report::{
     CopyReport, Cost, ExceptionReport, InputReport, OutputReport, PlanReport, SettingReport, StageReport,
 };

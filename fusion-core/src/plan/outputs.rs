@@ -1,5 +1,6 @@
 //! `save` items: which tensors go where in which dtype, and whether what is there already is the result.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -10,10 +11,11 @@ use fusion_dsl::span::Span;
 use serde::{Deserialize, Serialize};
 
 use super::build::Builder;
-use super::ir::{Program, TensorId, View};
+use super::ir::{Origin, Program, TensorId, View};
 use super::models::resolve;
 use crate::checkpoint::write::Target;
 use crate::checkpoint::{Checkpoint, SourceFile};
+use crate::method::PluginInfo;
 use crate::tensor::Dtype;
 
 /// Bytes of a shard where the recipe says nothing.
@@ -253,7 +255,31 @@ impl Builder<'_> {
         for tensor in &output.tensors {
             hash.update(format!("{}\0{}\0", tensor.name, tensor.dtype).as_bytes());
         }
+        for plugin in self.plugins(output) {
+            hash.update(format!("{}\0{}\0{}\0", plugin.id, plugin.version, plugin.blake3).as_bytes());
+        }
         hash.finalize().to_hex().to_string()
+    }
+
+    /// The plugins whose methods compute any of the output's tensors, by id.
+    fn plugins(&self, output: &Output) -> Vec<&PluginInfo> {
+        let roots: Vec<TensorId> = output.tensors.iter().map(|tensor| tensor.tensor).collect();
+        let stages: BTreeSet<usize> = self
+            .program
+            .closure(&roots)
+            .into_iter()
+            .filter_map(|id| match self.program.tensor(id).origin {
+                Origin::Computed { stage, .. } => Some(stage),
+                _ => None,
+            })
+            .collect();
+        let mut plugins: Vec<&PluginInfo> = stages
+            .into_iter()
+            .filter_map(|stage| self.registry.get(&self.program.stages[stage].method)?.plugin.as_ref())
+            .collect();
+        plugins.sort_by(|a, b| a.id.cmp(&b.id));
+        plugins.dedup();
+        plugins
     }
 
     fn recipe_key(&self, output: &Output) -> String {
@@ -315,7 +341,12 @@ impl Builder<'_> {
             }
         }
         if why.is_empty() {
-            why.push("the recipe changed".to_owned());
+            let plugins = self.plugins(output);
+            let names = fusion_dsl::suggest::list(plugins.iter().map(|plugin| plugin.id.as_str()), 4);
+            why.push(match (old.recipe == new.recipe, names.is_empty()) {
+                (true, false) => format!("the plugin {names} changed"),
+                _ => "the recipe changed".to_owned(),
+            });
         }
         State::Run { why }
     }

@@ -42,6 +42,11 @@ impl<'a> Build<'a> {
                         if !there {
                             return None;
                         }
+                        // Methods of plugins are single words; a longer id would be another plugin's.
+                        if rest.len() > 1 {
+                            self.unknown_method(place, using, &format!("{id}.{method}"), verb);
+                            return None;
+                        }
                         format!("{id}.{method}")
                     }
                     Some(Binding::Broken | Binding::Import(_, None)) => return None,
@@ -153,14 +158,9 @@ impl<'a> Build<'a> {
     fn shown_methods(&self, place: &Place, verb: Option<Verb>) -> Vec<String> {
         let names = &self.unit(place.unit).scope.names;
         let shown = |id: &str| {
-            if !id.contains('.') {
-                return Some(id.to_owned());
-            }
+            let Some((plugin, method)) = id.rsplit_once('.') else { return Some(id.to_owned()) };
             names.iter().find_map(|(alias, bound)| match &bound.binding {
-                Binding::Plugin { id: plugin, .. } => id
-                    .strip_prefix(plugin.as_str())?
-                    .strip_prefix('.')
-                    .map(|method| format!("{alias}.{method}")),
+                Binding::Plugin { id, .. } if id == plugin => Some(format!("{alias}.{method}")),
                 _ => None,
             })
         };

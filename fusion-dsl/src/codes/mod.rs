@@ -187,11 +187,12 @@ codes! {
     // Plugins.
     Error "F0701" PluginNotFound "the plugin is not installed";
     Error "F0702" PluginVersion "no installed version of the plugin is accepted";
-    Error "F0703" PluginIncompatible "the plugin speaks another version of the contract";
+    Error "F0703" PluginIncompatible "the plugin does not fit this fusion or this machine";
     Error "F0704" PluginHash "the plugin is not the one in the lock file";
     Error "F0705" PluginFailed "the plugin failed";
-    Error "F0706" PluginManifest "the plugin's manifest cannot be read";
-    Error "F0707" PluginsNotSupported "this build does not load plugins";
+    Error "F0706" PluginManifest "the plugin's manifest is broken or stale";
+    Error "F0707" PluginsOff "plugins are switched off";
+    Error "F0708" PluginNotLocked "the plugin is not in the lock file";
 }
 
 impl Code {

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::ast::{File, For, Import, Item, Name};
+use crate::ast::{File, For, Import, Item, Name, Use};
 use crate::codes::Code;
 use crate::diag::{Diagnostic, Edit};
 use crate::import::UnitId;
@@ -20,7 +20,7 @@ pub(crate) enum Binding {
     Family(Vec<usize>),
     /// `None` if the file could not be read, which has been reported.
     Import(usize, Option<UnitId>),
-    /// The plugin's id; whether any of its methods are there.
+    /// The plugin's id; whether its methods are there.
     Plugin {
         item: usize,
         id: String,
@@ -66,9 +66,12 @@ pub(crate) fn import_name(import: &Import) -> String {
     file.split('.').next().unwrap_or_default().replace('-', "_")
 }
 
-/// The plugin's local name without `as`: the last part of its id.
-fn plugin_name(id: &str) -> String {
-    id.rsplit('.').next().unwrap_or_default().replace('-', "_")
+/// The plugin's local name; without `as` the last part of its id.
+pub(crate) fn use_name(it: &Use) -> String {
+    match &it.alias {
+        Some(alias) => alias.text.clone(),
+        None => it.plugin.value.rsplit('.').next().unwrap_or_default().replace('-', "_"),
+    }
 }
 
 struct Builder {
@@ -96,22 +99,19 @@ pub(crate) fn build(file: &File, world: &dyn World, main: bool) -> (Scope, Vec<D
             }
             Item::Use(it) => {
                 let id = it.plugin.value.clone();
-                let prefix = format!("{id}.");
-                let there = world.methods().iter().any(|method| method.id.starts_with(&prefix));
-                if !there {
-                    builder.diagnostics.push(
-                        Diagnostic::new(
-                            Code::PluginsNotSupported,
-                            it.plugin.span,
-                            format!("the plugin `{id}` cannot be loaded"),
-                        )
-                        .label("this version of fusion does not load plugins yet")
-                        .help("use a built-in method; `fusion methods` lists them"),
-                    );
+                let version = it.version.as_ref();
+                let usable = world.plugin(&id, version.map(|version| version.value.as_str()));
+                let there = usable.is_ok();
+                if let Err(fault) = usable {
+                    let blamed = version.filter(|_| fault.code == Code::PluginVersion).unwrap_or(&it.plugin);
+                    builder.diagnostics.push(fault.at(blamed.span));
                 }
                 let span = it.alias.as_ref().map_or(it.plugin.span, |alias| alias.span);
-                let name = it.alias.as_ref().map_or_else(|| plugin_name(&id), |alias| alias.text.clone());
-                builder.bind(&Name::new(name, span), index, Binding::Plugin { item: index, id, there });
+                builder.bind(
+                    &Name::new(use_name(it), span),
+                    index,
+                    Binding::Plugin { item: index, id, there },
+                );
             }
             Item::Sweep(it) if !main => builder.diagnostics.push(
                 Diagnostic::new(Code::BadSweep, it.span, "an imported recipe's `sweep` is not run")

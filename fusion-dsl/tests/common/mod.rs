@@ -4,8 +4,8 @@
 use std::collections::BTreeMap;
 
 use fusion_dsl::descriptor::{KernelClass, MethodDescriptor, Port, Space, Verb};
-use fusion_dsl::world::World;
-use fusion_dsl::{Diagnostic, FileId, Span, compile};
+use fusion_dsl::world::{PluginFault, World, plugin_of};
+use fusion_dsl::{Code, Diagnostic, FileId, Span, compile};
 use serde_json::{Value as Json, json};
 
 /// Methods and importable files.
@@ -25,6 +25,25 @@ impl World for FakeWorld {
 
     fn methods(&self) -> &[MethodDescriptor] {
         &self.methods
+    }
+
+    /// Version 1 of the one plugin is installed.
+    fn plugin(&self, id: &str, version: Option<&str>) -> Result<(), PluginFault> {
+        if !self.methods.iter().any(|method| plugin_of(&method.id) == Some(id)) {
+            return Err(PluginFault::new(
+                Code::PluginNotFound,
+                format!("the plugin `{id}` is not installed"),
+            ));
+        }
+        match version {
+            Some("^9") => {
+                Err(PluginFault::new(Code::PluginVersion, format!("no version of `{id}` is accepted"))
+                    .label("1.0.0 is installed")
+                    .note("in a fake place")
+                    .help("install another"))
+            }
+            _ => Ok(()),
+        }
     }
 }
 
@@ -67,6 +86,7 @@ fn method(id: &str, verb: Verb, ports: Vec<Port>, kernel: KernelClass, propertie
         kernel,
         passes: 0,
         random: false,
+        traits: Vec::new(),
     }
 }
 

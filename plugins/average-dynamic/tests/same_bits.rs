@@ -9,7 +9,7 @@ use fusion_core::host::{Plugin, load};
 use fusion_core::method::Registry;
 use fusion_core::plan::{Options, plan};
 use fusion_dsl::descriptor::MethodDescriptor;
-use fusion_dsl::world::World;
+use fusion_dsl::world::NoFiles;
 // Links the library in, so that cargo builds it.
 use fusion_average_dynamic as _;
 use fusion_sdk::testing::{run, tensor};
@@ -144,18 +144,6 @@ fn errors_name_the_same_setting() {
     }
 }
 
-struct Methods(Vec<MethodDescriptor>);
-
-impl World for Methods {
-    fn read(&self, _: &str, path: &str) -> Result<(String, String), String> {
-        Err(format!("`{path}` is not there"))
-    }
-
-    fn methods(&self) -> &[MethodDescriptor] {
-        &self.0
-    }
-}
-
 /// The whole way of a recipe: compiled, planned, streamed; only the registry differs.
 #[test]
 fn whole_runs_write_the_same_bytes() {
@@ -193,7 +181,7 @@ save both to "out"
     let mut written = Vec::new();
     for (registry, threads, chunk) in [(built_in(), 2, 256 << 10), (dynamic, 3, 64 << 10)] {
         let folder = tempfile::tempdir().unwrap();
-        let world = Methods(registry.descriptors());
+        let world = NoFiles(registry.descriptors());
         let compiled = fusion_dsl::compile(&world, "same.fusion", &text, &[]);
         assert!(!compiled.has_errors(), "{:?}", compiled.diagnostics);
         let options = Options { threads, chunk, ..Options::new(folder.path()) };

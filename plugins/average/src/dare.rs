@@ -25,7 +25,7 @@ use fusion_sdk::{
     About, Category, Claim, Elementwise, MethodError, Observe, Params, Port, Tasks, Tile, Words, simd, stats,
 };
 
-use crate::settings::{Combine, Dialect, Election, Rescale, contradicts, density, l1_factor};
+use crate::settings::{Combine, Dialect, Election, Rescale, contradicts, l1_factor};
 use crate::votes::{Votes, with_planes};
 use crate::weights::normalised;
 
@@ -164,8 +164,7 @@ impl Elementwise for Dare {
         let mut factors = Vec::with_capacity(weights.len());
         let mut dropping = false;
         for (index, input) in tensor.inputs.iter().enumerate().skip(1) {
-            let share =
-                density(input.settings.density.unwrap_or(if mergekit { 1.0 } else { DENSITY }), index)?;
+            let share = input.settings.density.unwrap_or(if mergekit { 1.0 } else { DENSITY });
             let scale = if rescale == Rescale::Expected && share > 0.0 { 1.0 / share } else { 1.0 };
             masks.push((Key::new(tasks.seed, &tensor.name, index as u64 - 1), threshold(share)));
             factors.push((input.settings.weight * scale) as f32);

@@ -61,16 +61,6 @@ pub(crate) fn contradicts(parameter: &'static str, value: &str) -> MethodError {
     .help(format!("remove `{parameter}`, or remove `dialect` and set the other parameters as needed"))
 }
 
-/// Checks a share.
-pub(crate) fn density(value: f64, input: usize) -> Result<f64, MethodError> {
-    if (0.0..=1.0).contains(&value) {
-        return Ok(value);
-    }
-    Err(MethodError::invalid(format!("`density = {value}` is not a share: it must lie between 0% and 100%"))
-        .at("density")
-        .of_input(input))
-}
-
 /// The factor of an L1 rescale, from the norms before and after dropping.
 pub(crate) fn l1_factor([all, kept]: [f64; 2], dialect: Dialect) -> f64 {
     let skip = match dialect {

@@ -88,9 +88,6 @@ impl Elementwise for Slerp {
             .help("use `linear` for more"));
         }
         let t = tensor.params.t;
-        if !(0.0..=1.0).contains(&t) {
-            return Err(MethodError::invalid(format!("`t = {t}` must lie between 0% and 100%")).at("t"));
-        }
         let ends = t == 0.0 || t == 1.0;
         Ok(Slerp { t, dots: [0.0; 3], due: !ends, weights: [(1.0 - t) as f32, t as f32] })
     }

@@ -10,6 +10,10 @@ use crate::task::{Params, Scope, Tasks};
 /// An element-wise method. The implementing type is the *prepared kernel* of one group of tensors.
 ///
 /// A method that needs statistics first implements [`Observe`](crate::Observe) as well.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not an element-wise method: it does not implement `Elementwise`",
+    note = "a method is named with the trait that it implements: `Elementwise`, `Observe`, `WholeTensor`, `Group` or `WholeModel`"
+)]
 pub trait Elementwise: Send + Sync + Sized + 'static {
     /// Stage-level parameters.
     type Params: Params;

@@ -35,6 +35,10 @@ pub trait Models: Sync {
 }
 
 /// A method that computes a whole model from whole models. The implementing type is the prepared kernel of one stage.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a whole-model method: it does not implement `WholeModel`",
+    note = "a method is named with the trait that it implements: `Elementwise`, `Observe`, `WholeTensor`, `Group` or `WholeModel`"
+)]
 pub trait WholeModel: Send + Sync + Sized + 'static {
     /// Stage-level parameters.
     type Params: Params;

@@ -10,6 +10,10 @@ use crate::kernel::{Kernel, Tile};
 ///
 /// Order of calls: while `observing()`: `observe` over all tiles of all tensors, `absorb` per block in order, `finish_pass`; then
 /// `apply` for every tile.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a method with observe passes: it does not implement `Observe`",
+    note = "a method is named with the trait that it implements: `Elementwise`, `Observe`, `WholeTensor`, `Group` or `WholeModel`"
+)]
 pub trait Observe: Elementwise {
     /// Statistics of one block.
     type Partial: Send + 'static;

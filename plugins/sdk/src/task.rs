@@ -43,6 +43,10 @@ use crate::error::MethodError;
 /// schema `x-unit` (`fraction`, `seed`, …) says how recipes write a setting, and `x-varies` allows `on` rules and schedules.
 ///
 /// A type with a `Deserialize` of its own can implement the trait by hand, without any function.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot hold a method's settings",
+    note = "put `#[derive(Clone, Params)]` above it, or use `NoParams` for none"
+)]
 pub trait Params: DeserializeOwned + Serialize + JsonSchema + Clone + Send + Sync + 'static {
     /// Reads settings by name, without regard to ranges.
     ///

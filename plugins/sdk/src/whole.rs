@@ -21,6 +21,10 @@ pub struct Member<'a> {
 /// A method that computes a whole tensor from whole tensors. The implementing type is the prepared kernel of one tensor.
 ///
 /// The engine holds the tensor's inputs and its output in memory, 4 bytes an element: `fusion plan` says how much that is.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a whole-tensor method: it does not implement `WholeTensor`",
+    note = "a method is named with the trait that it implements: `Elementwise`, `Observe`, `WholeTensor`, `Group` or `WholeModel`"
+)]
 pub trait WholeTensor: Send + Sync + Sized + 'static {
     /// Stage-level parameters.
     type Params: Params;
@@ -46,6 +50,10 @@ pub trait WholeTensor: Send + Sync + Sized + 'static {
 /// group.
 ///
 /// The engine holds all inputs and outputs of a group in memory.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a group method: it does not implement `Group`",
+    note = "a method is named with the trait that it implements: `Elementwise`, `Observe`, `WholeTensor`, `Group` or `WholeModel`"
+)]
 pub trait Group: Send + Sync + Sized + 'static {
     /// Stage-level parameters.
     type Params: Params;

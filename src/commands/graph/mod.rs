@@ -21,7 +21,7 @@ enum Format {
 }
 
 pub(super) fn graph(session: &Session, args: &GraphArgs) -> Result<Exit, Failure> {
-    let recipe = Recipe::load(session, &args.recipe)?;
+    let recipe = Recipe::load(&args.recipe)?;
     let compiled = &recipe.compiled;
     session.say(&recipe.path, &compiled.diagnostics, &compiled.sources, false)?;
     let Some(variant) = compiled.variants.first() else { return Ok(Exit::Ok) };

@@ -12,7 +12,7 @@ use crate::recipe::{Recipe, label, label_json};
 use crate::session::Session;
 
 pub(super) fn plan(session: &Session, args: &PlanArgs) -> Result<Exit, Failure> {
-    let recipe = Recipe::load(session, &args.recipe)?;
+    let recipe = Recipe::load(&args.recipe)?;
     let options = args.engine.options(&recipe.root)?;
     if args.json {
         return as_json(session, &recipe, &options);
@@ -37,7 +37,7 @@ fn as_json(
     recipe: &Recipe,
     options: &fusion_core::plan::Options,
 ) -> Result<Exit, Failure> {
-    let planned = recipe.plan(session, options);
+    let planned = recipe.plan(options);
     let plans: Vec<Json> = recipe
         .compiled
         .variants
@@ -51,6 +51,7 @@ fn as_json(
     session.ui.json(&json!({
         "fusion": env!("CARGO_PKG_VERSION"),
         "recipe": recipe.path,
+        "plugins": recipe.plugins.json(),
         "variants": plans,
         "diagnostics": fusion_dsl::render::json(&planned.diagnostics, &recipe.compiled.sources),
     }))?;

@@ -15,6 +15,10 @@ pub(super) fn page(session: &Session, recipe: &Recipe, report: &PlanReport) -> S
     let style = session.ui.style;
     let mut out = format!("{}\n", style.bold("inputs"));
     out.push_str(&inputs(session, report));
+    let plugins = recipe.plugins.table(style);
+    if !plugins.is_empty() {
+        out.push_str(&format!("\n{}\n{}", style.bold("plugins"), plugins.render(session.ui.width)));
+    }
     if !report.stages.is_empty() {
         out.push_str(&format!("\n{}\n", style.bold("stages")));
     }

@@ -86,5 +86,7 @@ pub fn isolate(child: Command, library: &Path, stop: Arc<AtomicBool>) -> Result<
         license: told.license,
         build_info: told.build_info,
         built: told.built,
+        needs_minor: told.needs_minor,
+        services: told.services,
     })
 }

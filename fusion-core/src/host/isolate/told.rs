@@ -15,6 +15,8 @@ pub(super) struct Told {
     pub(super) license: String,
     pub(super) build_info: String,
     pub(super) built: (u32, u32),
+    pub(super) needs_minor: u32,
+    pub(super) services: Vec<String>,
     pub(super) methods: Vec<ToldMethod>,
 }
 
@@ -53,6 +55,8 @@ impl Told {
             license: plugin.license.clone(),
             build_info: plugin.build_info.clone(),
             built: plugin.built,
+            needs_minor: plugin.needs_minor,
+            services: plugin.services.clone(),
             methods: plugin.methods.iter().map(|method| ToldMethod::of(method.describe())).collect(),
         }
     }

@@ -1,5 +1,6 @@
 //! Guards: panics end here, with their text and place; errors become a status and a report.
 
+use std::any::Any;
 use std::cell::RefCell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Once;
@@ -72,20 +73,28 @@ pub(super) unsafe fn guarded(
             unsafe { report(host, code, &message, &pointer(&error)) };
             code
         }
-        Err(payload) => {
-            let said = payload
-                .downcast_ref::<&str>()
-                .map(|text| (*text).to_owned())
-                .or_else(|| payload.downcast_ref::<String>().cloned())
-                .unwrap_or_else(|| "a panic without a text".to_owned());
-            // Dropping a foreign payload could panic again.
-            std::mem::forget(payload);
-            let place = PLACE.with(|slot| slot.take());
-            // SAFETY: as promised.
-            unsafe { report(host, FUSION_PANICKED, &format!("panicked at {place}: {said}"), "") };
-            FUSION_PANICKED
-        }
+        // SAFETY: as promised.
+        Err(payload) => unsafe { panicked(host, payload) },
     }
+}
+
+/// Reports a panic.
+///
+/// # Safety
+/// `host` is NULL or valid for the call.
+#[cold]
+pub(super) unsafe fn panicked(host: *const fusion_host, payload: Box<dyn Any + Send>) -> fusion_status {
+    let said = payload
+        .downcast_ref::<&str>()
+        .map(|text| (*text).to_owned())
+        .or_else(|| payload.downcast_ref::<String>().cloned())
+        .unwrap_or_else(|| "a panic without a text".to_owned());
+    // Dropping a foreign payload could panic again.
+    std::mem::forget(payload);
+    let place = PLACE.with(|slot| slot.take());
+    // SAFETY: as promised.
+    unsafe { report(host, FUSION_PANICKED, &format!("panicked at {place}: {said}"), "") };
+    FUSION_PANICKED
 }
 
 /// # Safety
