@@ -3,14 +3,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use fusion_core::engine::RunError;
 use fusion_core::host::{
-    self, Bundle, Inventory, LOCK, Lock, Manifest, ManifestError, TARGET, Wanted, discover, requirement,
-    short,
+    self, Bundle, Inventory, LOCK, Lock, Manifest, ManifestError, Plugin, TARGET, Wanted, discover,
+    requirement, short,
 };
 use fusion_core::method::{PluginInfo, Registry};
 use fusion_dsl::codes::Code;
@@ -21,6 +20,7 @@ use fusion_dsl::world::{PluginFault, plugin_of};
 use serde_json::{Value as Json, json};
 
 use crate::cli::PluginArgs;
+use crate::commands::plugin_host;
 use crate::failure::Failure;
 use crate::places::places;
 use crate::recipe::name;
@@ -41,31 +41,24 @@ pub(crate) struct Plugins {
 }
 
 /// Which plugins run in a process of their own.
-pub(crate) struct Isolated<'a> {
+pub(crate) struct Isolation<'a> {
     /// Their ids.
     pub(crate) ids: &'a [String],
     /// Set when the user wants to stop.
-    pub(crate) stop: Arc<AtomicBool>,
+    pub(crate) stop: &'a Arc<AtomicBool>,
 }
 
-impl Isolated<'_> {
-    /// This very program, as the process of a plugin.
-    fn child(&self) -> Result<Command, Failure> {
-        let program = std::env::current_exe().map_err(|error| {
-            Failure::new(Code::Io, format!("fusion does not find its own program: {error}"))
-        })?;
-        let mut command = Command::new(program);
-        command.arg("plugin-host");
-        Ok(command)
-    }
-
-    /// Every id must be a plugin of the recipe's.
-    pub(crate) fn check(&self, plugins: &Plugins) -> Result<(), Failure> {
-        let known = |id: &String| plugins.chosen().any(|one| one.info.id == *id);
-        match self.ids.iter().find(|id| !known(id)) {
-            None => Ok(()),
-            Some(id) => Err(Failure::usage(format!("`--isolate {id}`: the recipe uses no plugin `{id}`"))),
-        }
+impl Isolation<'_> {
+    fn load(&self, id: &str, library: &Path) -> Result<Plugin, Failure> {
+        let loaded = if self.ids.iter().any(|one| one == id) {
+            host::isolate::isolate(plugin_host::command()?, library, self.stop.clone())
+        } else {
+            host::load(library)
+        };
+        loaded.map_err(|error| match self.stop.load(Ordering::SeqCst) {
+            true => Failure::new(Code::Cancelled, RunError::Cancelled.to_string()),
+            false => Failure::from(&error),
+        })
     }
 }
 
@@ -209,7 +202,7 @@ impl Plugins {
     pub(crate) fn load(
         &self,
         ids: &BTreeSet<&str>,
-        isolated: &Isolated<'_>,
+        isolation: &Isolation<'_>,
         registry: &mut Registry,
     ) -> Result<(), Failure> {
         for one in self.chosen().filter(|one| ids.contains(one.bundle.manifest.id.as_str())) {
@@ -222,12 +215,7 @@ impl Plugins {
                 .note(format!("it was {}…, it is {}…", short(&one.info.blake3), short(&found)))
                 .help("run again when nothing writes to it"));
             }
-            let library = &one.info.library;
-            let plugin = match isolated.ids.contains(&one.info.id) {
-                true => host::isolate::isolate(isolated.child()?, library, isolated.stop.clone()),
-                false => host::load(library),
-            };
-            let plugin = plugin.map_err(|error| Failure::from(&error))?;
+            let plugin = isolation.load(&one.info.id, &one.info.library)?;
             if let Some(reason) = one.bundle.manifest.differs(&Manifest::of(&plugin)) {
                 return Err(Failure::new(
                     Code::PluginManifest,

@@ -16,7 +16,7 @@ use serde_json::Value as Json;
 
 use crate::cli::{PluginArgs, RecipeArgs};
 use crate::failure::Failure;
-use crate::plugins::{Isolated, Plugins};
+use crate::plugins::{Isolation, Plugins};
 use crate::session::{Session, built_in};
 use crate::world::Machine;
 
@@ -98,7 +98,7 @@ impl Recipe {
     }
 
     /// Loads the plugins whose methods stages use. This runs their code.
-    pub(crate) fn load_plugins(&mut self, isolated: &Isolated<'_>) -> Result<(), Failure> {
+    pub(crate) fn load_plugins(&mut self, isolation: &Isolation<'_>) -> Result<(), Failure> {
         let stages = self.compiled.variants.iter().flat_map(|variant| &variant.graph.nodes);
         let used: BTreeSet<&str> = stages
             .filter_map(|node| match &node.kind {
@@ -106,7 +106,7 @@ impl Recipe {
                 _ => None,
             })
             .collect();
-        self.plugins.load(&used, isolated, &mut self.registry)
+        self.plugins.load(&used, isolation, &mut self.registry)
     }
 
     /// Plans every variant. Where the front end found errors, what they leave of the graph is still planned, so that one run

@@ -11,7 +11,7 @@ mod lock;
 pub(crate) mod methods;
 mod plan;
 pub(crate) mod plugin;
-mod plugin_host;
+pub(crate) mod plugin_host;
 mod run;
 
 use crate::cli::Command;

@@ -1,5 +1,6 @@
 //! `fusion run`: check, plan, run with progress, and sum up.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -8,12 +9,13 @@ use fusion_core::plan::outputs::State;
 use fusion_core::plan::{Options, Plan};
 use fusion_dsl::codes::Code;
 use fusion_dsl::diag::has_errors;
+use fusion_dsl::suggest;
 use serde_json::json;
 
 use crate::cli::RunArgs;
 use crate::exit::Exit;
 use crate::failure::Failure;
-use crate::plugins::Isolated;
+use crate::plugins::Isolation;
 use crate::recipe::{Recipe, label, label_json};
 use crate::session::Session;
 use crate::ui::progress::{Mode, Progress};
@@ -40,10 +42,13 @@ pub(super) fn run(session: &Session, args: &RunArgs) -> Result<Exit, Failure> {
     let mut recipe = Recipe::load(&args.recipe)?;
     let options = args.engine.options(&recipe.root)?;
     let cancel = stop_on_ctrl_c()?;
-    let isolated = Isolated { ids: &args.isolate, stop: Arc::clone(&cancel) };
-    load_plugins(session, &mut recipe, &options, &isolated, args.json)?;
+    load_plugins(session, &mut recipe, &options, args, &cancel)?;
     let recipe = recipe;
-    let mut plans = recipe.plan_or_say(session, &options, args.json)?;
+    let mut plans = recipe.plan_or_say(session, &options, args.json).map_err(|failure| match failure {
+        // A plugin's code runs here too, and it was asked to stop.
+        Failure::Said(_) if cancel.load(Ordering::SeqCst) => Failure::Said(Exit::Cancelled),
+        other => other,
+    })?;
     if plans.iter().all(|plan| plan.outputs.is_empty()) {
         if !args.json && !args.quiet {
             session.ui.error("nothing to write: the recipe has no `save`\n");
@@ -132,20 +137,30 @@ fn load_plugins(
     session: &Session,
     recipe: &mut Recipe,
     options: &Options,
-    isolated: &Isolated<'_>,
-    as_json: bool,
+    args: &RunArgs,
+    cancel: &Arc<AtomicBool>,
 ) -> Result<(), Failure> {
+    let used: BTreeSet<&str> = recipe.compiled.plugins.iter().map(|one| one.id.as_str()).collect();
+    if let Some(id) = args.isolate.iter().find(|id| !used.contains(id.as_str()))
+        && !recipe.compiled.has_errors()
+    {
+        let uses = match used.is_empty() {
+            true => String::new(),
+            false => format!("; it uses {}", suggest::list(used, 8)),
+        };
+        return Err(Failure::usage(format!("`--isolate {id}`: the recipe uses no plugin `{id}`{uses}")));
+    }
     if recipe.plugins.is_empty() {
-        return isolated.check(&recipe.plugins);
+        return Ok(());
     }
     let planned = recipe.plan(options);
     if has_errors(&planned.diagnostics) {
-        return session.say(&recipe.path, &planned.diagnostics, &recipe.compiled.sources, as_json);
+        return session.say(&recipe.path, &planned.diagnostics, &recipe.compiled.sources, args.json);
     }
-    isolated.check(&recipe.plugins)?;
     let due = |plan: &Plan| plan.outputs.iter().any(|output| output.state != State::Cached);
     if planned.plans.iter().flatten().any(due) {
-        recipe.load_plugins(isolated).map_err(|failure| said(session, failure, as_json))?;
+        let loaded = recipe.load_plugins(&Isolation { ids: &args.isolate, stop: cancel });
+        loaded.map_err(|failure| said(session, failure, args.json))?;
     }
     Ok(())
 }

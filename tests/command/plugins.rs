@@ -632,3 +632,48 @@ fn a_lock_file_keeps_what_other_recipes_need() {
     assert!(space.ok(&["lock", "soup.fusion"]).out.contains("nothing to lock"));
     assert!(!space.path("fusion.lock").exists());
 }
+
+#[test]
+fn an_isolated_plugin_gives_the_same_bytes_and_its_crash_is_an_error() {
+    let space = locked();
+    space.ok(&["run", "r.fusion"]);
+    let expected = listing(&space.path("out/m"));
+    space.ok(&["run", "r.fusion", "--overwrite", "--isolate", MEDIAN]);
+    assert!(loaded(&space));
+    assert!(listing(&space.path("out/m")) == expected);
+    let done = space.fusion(&["run", "r.fusion", "--isolate", "org.other"]);
+    assert_eq!(done.code, 2, "{}", done.err);
+    assert!(
+        done.err.contains(&format!("the recipe uses no plugin `org.other`; it uses `{MEDIAN}`")),
+        "{}",
+        done.err
+    );
+    // One that crashes.
+    compile(&space, &root().join("tests/isolate/faulty.c"), "faulty", &[]);
+    space.ok(&["plugin", "add", "faulty.so"]);
+    space.model_of("bad", 1, &[crate::common::Tensor::new(1, "apply.segfault", &[40, 50])]);
+    let id = "org.fusion.tests.faulty";
+    space.write(
+        "bad.fusion",
+        format!("fusion 1\nuse plugin \"{id}\" as bad\nmodel a from \"bad\"\naverage m using bad.spread {{ from a }}\nsave m to \"out/bad\"\n"),
+    );
+    space.ok(&["lock", "bad.fusion"]);
+    let done = space.fails(&["run", "bad.fusion", "--isolate", id], 4, "F0705");
+    insta::assert_snapshot!(done.err, @r"
+    error[F0705]: `org.fusion.tests.faulty.spread` of stage `m` failed: the plugin `org.fusion.tests.faulty` crashed in `apply` (signal 11, SIGSEGV)
+     --> bad.fusion:4:17
+      |
+    4 | average m using bad.spread { from a }
+      |                 ^^^^^^^^^^
+      |
+      = note: reported by the plugin org.fusion.tests.faulty 1.0.0
+      = help: the rest of fusion is unharmed; what is finished is kept and the same command goes on: tell the plugin's author
+      = help: where it blames no setting or input, tell the plugin's author
+
+    1 error in bad.fusion; `fusion explain F0705` says more
+    ");
+    assert!(!space.path("out/bad").exists());
+    // A process of its own serves nobody else.
+    let done = space.fails(&["plugin-host", "faulty.so"], 4, "F0705");
+    assert!(done.err.contains("this command is for fusion itself"), "{}", done.err);
+}
