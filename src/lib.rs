@@ -9,6 +9,7 @@ mod commands;
 pub mod docs;
 pub mod exit;
 mod failure;
+mod log;
 mod panics;
 mod places;
 mod plugins;
@@ -39,6 +40,7 @@ pub fn start(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         }
     };
     let session = Session::new(cli.color);
+    log::show(session.ui.err_colour);
     let exit = match panics::caught(|| commands::dispatch(&session, cli.command)) {
         Ok(Ok(exit)) => exit,
         Ok(Err(failure)) => failure.report(&session),

@@ -232,12 +232,17 @@ impl Plugins {
 
     /// Adds to a run's failure which plugin is to blame.
     pub(crate) fn blamed(&self, error: &RunError, failure: Failure) -> Failure {
-        let RunError::Method { method, .. } = error else { return failure };
+        let RunError::Method { method, help, .. } = error else { return failure };
         let blamed = plugin_of(method).and_then(|id| self.chosen().find(|one| one.info.id == id));
         match blamed {
-            Some(one) => failure
-                .note(format!("reported by the plugin {} {}", one.info.id, one.info.version))
-                .help("where it blames no setting or input, tell the plugin's author"),
+            Some(one) => {
+                let failure =
+                    failure.note(format!("reported by the plugin {} {}", one.info.id, one.info.version));
+                match help {
+                    Some(_) => failure, // the plugin has said what to do
+                    None => failure.help("where it blames no setting or input, tell the plugin's author"),
+                }
+            }
             None => failure,
         }
     }

@@ -668,7 +668,6 @@ fn an_isolated_plugin_gives_the_same_bytes_and_its_crash_is_an_error() {
       |
       = note: reported by the plugin org.fusion.tests.faulty 1.0.0
       = help: the rest of fusion is unharmed; what is finished is kept and the same command goes on: tell the plugin's author
-      = help: where it blames no setting or input, tell the plugin's author
 
     1 error in bad.fusion; `fusion explain F0705` says more
     ");

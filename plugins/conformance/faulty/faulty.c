@@ -17,6 +17,11 @@
 #include "fusion_plugin.h"
 
 #define TEXT(literal) { literal, sizeof(literal) - 1 }
+#ifdef FAULT_host_loads_it
+#define UNKNOWN_NEED 0x8000 /* nothing that a host of version 1 knows */
+#else
+#define UNKNOWN_NEED 0
+#endif
 #ifndef KERNEL
 #define KERNEL FUSION_KERNEL_ELEMENTWISE
 #endif
@@ -656,7 +661,7 @@ static const fusion_str numbers[] = { TEXT("weight"), TEXT("power") };
     .category = 3, \
     .kernel = KERNEL, \
     .threading = FUSION_THREADING_PARALLEL, \
-    .needs = NEEDS, \
+    .needs = NEEDS | UNKNOWN_NEED, \
     .traits = TRAITS, \
     .ports = ports, \
     .n_ports = sizeof(ports) / sizeof(ports[0]), \

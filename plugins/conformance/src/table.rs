@@ -99,6 +99,7 @@ pub static TESTS: &[Test] = &[
     library(Load, "no-constructor-work", "loading it and calling its entry takes less than 50 ms", load::no_constructor_work),
     library(Load, "entry-twice-same-result", "its entry, called again, returns the same pointer to the same description", load::entry_twice_same_result),
     library(Load, "no-host-call-before-create", "its entry does not call the host", load::no_host_call_before_create),
+    library(Load, "host-loads-it", "fusion itself loads it", load::host_loads_it),
     library(Load, "old-host-minor", "it runs on a host of minor version 0, or says that it cannot", load::old_host_minor),
     method(Load, "short-structs", "it reads no struct beyond the size that the struct states", load::short_structs),
     method(Load, "long-structs", "it runs on a host of a later minor version, whose structs are longer than it knows", load::long_structs),

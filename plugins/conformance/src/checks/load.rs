@@ -96,6 +96,14 @@ pub(crate) fn no_host_call_before_create(kit: &Kit) -> Check {
     }
 }
 
+/// The kit asks more than the engine in places, and less in others: an author wants both.
+pub(crate) fn host_loads_it(kit: &Kit) -> Check {
+    match fusion_core::host::load(&kit.path) {
+        Ok(_) => Ok(()),
+        Err(error) => fail(format!("{error}; {}", error.help())),
+    }
+}
+
 pub(crate) fn old_host_minor(kit: &Kit) -> Check {
     let library = opened(Library::open(&kit.path))?;
     let host = Host::new(Offer { minor: 0, ..Offer::default() }, 1);
