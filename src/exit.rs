@@ -73,7 +73,13 @@ pub fn of(code: Code) -> Exit {
         | Code::PluginFailed
         | Code::PluginManifest
         | Code::PluginsOff
-        | Code::PluginNotLocked => Exit::Plugin,
+        | Code::PluginNotLocked
+        | Code::PluginTooNew
+        | Code::PluginService
+        | Code::PluginTarget
+        | Code::PluginNotLoadable
+        | Code::PluginDescriptor
+        | Code::PluginStale => Exit::Plugin,
         _ => Exit::User,
     }
 }

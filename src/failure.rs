@@ -133,7 +133,7 @@ impl From<&PackError> for Failure {
             PackError::Host(error) => error.into(),
             PackError::Manifest(error) => error.into(),
             PackError::Unfit { .. } => {
-                with(Code::PluginManifest).help("this is a mistake of the plugin: tell its author")
+                with(Code::PluginDescriptor).help("this is a mistake of the plugin: tell its author")
             }
             PackError::OtherBuild { .. } => with(Code::TargetExists)
                 .help("give the plugin a new version, or remove the bundle and pack it again on each system"),

@@ -218,7 +218,7 @@ impl Plugins {
             let plugin = isolation.load(&one.info.id, &one.info.library)?;
             if let Some(reason) = one.bundle.manifest.differs(&Manifest::of(&plugin)) {
                 return Err(Failure::new(
-                    Code::PluginManifest,
+                    Code::PluginStale,
                     format!("`{}` is stale: {reason}", one.bundle.path().display()),
                 )
                 .help("its author runs `fusion plugin pack` after each build; install the bundle that comes of it"));

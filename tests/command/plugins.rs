@@ -358,15 +358,15 @@ fn a_stale_manifest_is_seen_before_anything_is_written() {
     let space = locked();
     edit(&space, INSTALLED, |json| json["methods"][0]["summary"] = "another".into());
     space.ok(&["check", "r.fusion"]);
-    let done = space.fails(&["run", "r.fusion"], 4, "F0706");
+    let done = space.fails(&["run", "r.fusion"], 4, "F0714");
     insta::assert_snapshot!(done.err, @r"
-    error[F0706]: `.fusion/plugins/org.fusion.samples.median-1.0.0/plugin.json` is stale: the library describes the method `median` otherwise
+    error[F0714]: `.fusion/plugins/org.fusion.samples.median-1.0.0/plugin.json` is stale: the library describes the method `median` otherwise
      |
      = help: its author runs `fusion plugin pack` after each build; install the bundle that comes of it
     ");
     assert!(!space.path("out").exists());
     let done = space.fusion(&["run", "r.fusion", "--json"]);
-    assert!(done.out.contains("F0706"), "{}", done.out);
+    assert!(done.out.contains("F0714"), "{}", done.out);
 }
 
 #[test]
@@ -390,22 +390,22 @@ fn a_bundle_for_other_systems_does_not_run_here() {
         let library = json["libraries"].as_object_mut().unwrap().remove(&here).unwrap();
         json["libraries"]["wasm32-wasip1"] = library;
     });
-    let done = space.fails(&["check", "r.fusion"], 4, "F0703");
+    let done = space.fails(&["check", "r.fusion"], 4, "F0711");
     insta::assert_snapshot!(steady(&done.err), @r#"
-    error[F0703]: the plugin `org.fusion.samples.median` cannot run here
+    error[F0711]: the plugin `org.fusion.samples.median` has no library for this system
      --> r.fusion:3:12
       |
     3 | use plugin "org.fusion.samples.median" version "^1.0" as samples
       |            ^^^^^^^^^^^^^^^^^^^^^^^^^^^
       |
       = note: 1.0.0 in .fusion/plugins/org.fusion.samples.median-1.0.0: has no library for `TARGET`, only for `wasm32-wasip1`
-      = help: install a build for this system and this version of fusion; `fusion plugin list --why org.fusion.samples.median` says more
+      = help: install a bundle with one; `fusion plugin list --why org.fusion.samples.median` says more
 
-    1 error in r.fusion; `fusion explain F0703` says more
+    1 error in r.fusion; `fusion explain F0711` says more
     "#);
     space.ok(&["plugin", "inspect", MEDIAN]);
     edit(&space, INSTALLED, |json| json["abi"]["needs_minor"] = 77.into());
-    let done = space.fails(&["check", "r.fusion"], 4, "F0703");
+    let done = space.fails(&["check", "r.fusion"], 4, "F0709");
     assert!(done.err.contains("needs version 1.77 of the plugin contract"), "{}", done.err);
 }
 
@@ -519,12 +519,12 @@ fn what_is_no_plugin_is_neither_packed_nor_added() {
     let space = Space::new();
     let source = root().join("fusion-core/tests/host/broken.c");
     for (define, code) in [
-        ("NO_ENTRY", "F0703"),
+        ("NO_ENTRY", "F0712"),
         ("OTHER_MAJOR", "F0703"),
-        ("NEEDS_MINOR=9", "F0703"),
-        ("NEEDS_SERVICE", "F0703"),
+        ("NEEDS_MINOR=9", "F0709"),
+        ("NEEDS_SERVICE", "F0710"),
         ("REFUSES", "F0705"),
-        ("BAD_METHOD_ID", "F0706"),
+        ("BAD_METHOD_ID", "F0713"),
     ] {
         compile(&space, &source, "bad", &[define]);
         let done = space.fails(&["plugin", "pack", "bad.so", "--out", "dist"], 4, code);
@@ -534,7 +534,7 @@ fn what_is_no_plugin_is_neither_packed_nor_added() {
         assert_eq!(space.names(".fusion/plugins"), [""; 0], "{define}");
     }
     space.write("text.so", "no library");
-    space.fails(&["plugin", "pack", "text.so"], 4, "F0703");
+    space.fails(&["plugin", "pack", "text.so"], 4, "F0712");
     space.fails(&["plugin", "pack", "missing.so"], 3, "F0511");
     space.fails(&["plugin", "add", "missing"], 3, "F0511");
 }

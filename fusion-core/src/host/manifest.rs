@@ -10,6 +10,7 @@ use std::io::{self, Read as _};
 use std::path::{Component, Path, PathBuf};
 
 use fusion_abi::{FUSION_ABI_MAJOR, FUSION_ABI_MINOR};
+use fusion_dsl::codes::Code;
 use fusion_dsl::descriptor::{KernelClass, MethodDescriptor};
 use schemars::JsonSchema;
 use semver::Version;
@@ -227,20 +228,25 @@ impl Manifest {
     }
 
     /// Why this fusion cannot run the plugin, as far as the manifest tells.
-    pub fn incompatible(&self) -> Option<String> {
+    pub fn incompatible(&self) -> Option<(Code, String)> {
         let ManifestAbi { major, needs_minor, .. } = self.abi;
         if major != FUSION_ABI_MAJOR {
-            return Some(format!(
+            let reason = format!(
                 "was built for version {major} of the plugin contract, this fusion speaks version {FUSION_ABI_MAJOR}"
-            ));
+            );
+            return Some((Code::PluginIncompatible, reason));
         }
         if needs_minor > FUSION_ABI_MINOR {
-            return Some(format!(
+            let reason = format!(
                 "needs version {major}.{needs_minor} of the plugin contract, this fusion has {FUSION_ABI_MAJOR}.{FUSION_ABI_MINOR}"
-            ));
+            );
+            return Some((Code::PluginTooNew, reason));
         }
         let missing = self.services.iter().find(|service| !SERVICES.contains(&service.as_str()))?;
-        Some(format!("needs the service `{missing}`, which this fusion does not offer"))
+        Some((
+            Code::PluginService,
+            format!("needs the service `{missing}`, which this fusion does not offer"),
+        ))
     }
 
     /// Its methods as recipes know them: named `plugin-id.method`.
@@ -560,11 +566,11 @@ pub(super) mod tests {
         let mut one = manifest("org.a", "1.0.0");
         assert_eq!(one.incompatible(), None);
         one.services = vec!["acme.time/1".into()];
-        assert!(one.incompatible().unwrap().contains("`acme.time/1`"));
+        assert!(one.incompatible().unwrap().1.contains("`acme.time/1`"));
         one.abi.needs_minor = 900;
-        assert!(one.incompatible().unwrap().contains("1.900"));
+        assert!(one.incompatible().unwrap().1.contains("1.900"));
         one.abi.major = 2;
-        assert!(one.incompatible().unwrap().contains("version 2"));
+        assert!(one.incompatible().unwrap().1.contains("version 2"));
     }
 
     #[test]

@@ -109,12 +109,11 @@ impl HostError {
     #[must_use]
     pub fn code(&self) -> Code {
         match self {
-            HostError::Open { .. }
-            | HostError::NoEntry { .. }
-            | HostError::OtherMajor { .. }
-            | HostError::TooNew { .. }
-            | HostError::NoService { .. } => Code::PluginIncompatible,
-            HostError::Descriptor { .. } => Code::PluginManifest,
+            HostError::Open { .. } | HostError::NoEntry { .. } => Code::PluginNotLoadable,
+            HostError::OtherMajor { .. } => Code::PluginIncompatible,
+            HostError::TooNew { .. } => Code::PluginTooNew,
+            HostError::NoService { .. } => Code::PluginService,
+            HostError::Descriptor { .. } => Code::PluginDescriptor,
             HostError::Refused { .. } | HostError::Process { .. } => Code::PluginFailed,
         }
     }

@@ -29,8 +29,8 @@ pub enum Refusal {
     Broken(String),
     /// It has no library for this system, but for these.
     OtherTarget(Vec<String>),
-    /// This fusion cannot run it: reason.
-    Incompatible(String),
+    /// This fusion cannot run it: the code and the reason.
+    Incompatible(Code, String),
     /// The requirement does not accept its version.
     NotAccepted(VersionReq),
     /// Another version is locked.
@@ -44,7 +44,7 @@ pub enum Refusal {
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Refusal::Broken(reason) | Refusal::Incompatible(reason) => f.write_str(reason),
+            Refusal::Broken(reason) | Refusal::Incompatible(_, reason) => f.write_str(reason),
             Refusal::OtherTarget(others) if others.is_empty() => f.write_str("has no library at all"),
             Refusal::OtherTarget(others) => {
                 let others = suggest::list(others.iter().map(String::as_str), 4);
@@ -66,7 +66,7 @@ impl Refusal {
         match self {
             Refusal::Broken(_) => "broken",
             Refusal::OtherTarget(_) => "other_target",
-            Refusal::Incompatible(_) => "incompatible",
+            Refusal::Incompatible(..) => "incompatible",
             Refusal::NotAccepted(_) => "not_accepted",
             Refusal::NotLocked(_) => "not_locked",
             Refusal::Older(..) => "older",
@@ -142,8 +142,8 @@ fn unfit(found: &Found, wanted: &Wanted) -> Option<Refusal> {
     if let Some(requirement) = wanted.requirements.iter().find(|one| !one.matches(&bundle.version)) {
         return Some(Refusal::NotAccepted(requirement.clone()));
     }
-    if let Some(reason) = bundle.manifest.incompatible() {
-        return Some(Refusal::Incompatible(reason));
+    if let Some((code, reason)) = bundle.manifest.incompatible() {
+        return Some(Refusal::Incompatible(code, reason));
     }
     let libraries = &bundle.manifest.libraries;
     (!libraries.contains_key(TARGET)).then(|| Refusal::OtherTarget(libraries.keys().cloned().collect()))
@@ -152,7 +152,7 @@ fn unfit(found: &Found, wanted: &Wanted) -> Option<Refusal> {
 /// The bundle that a recipe gets.
 ///
 /// # Errors
-/// F0701, F0702, F0703 or F0706, whichever the candidates' reasons come nearest to.
+/// F0701, F0702, F0703, F0706 or F0709 to F0711, whichever the candidates' reasons come nearest to.
 pub fn select<'a>(inventory: &'a Inventory, wanted: &Wanted) -> Result<&'a Bundle, PluginFault> {
     let candidates = candidates(inventory, wanted);
     let taken = candidates.iter().find(|candidate| candidate.refusal.is_none());
@@ -167,11 +167,18 @@ fn fault(inventory: &Inventory, id: &str, candidates: &[Candidate<'_>]) -> Plugi
         candidates.iter().filter_map(|candidate| candidate.refusal.as_ref()).any(fits)
     };
     let why = format!("`fusion plugin list --why {id}` says more");
+    let cannot = candidates.iter().find_map(|candidate| match &candidate.refusal {
+        Some(Refusal::Incompatible(code, _)) => Some(*code),
+        _ => None,
+    });
     let mut fault = if candidates.is_empty() {
         missing(inventory, id)
-    } else if any(|refusal| matches!(refusal, Refusal::OtherTarget(_) | Refusal::Incompatible(_))) {
-        PluginFault::new(Code::PluginIncompatible, format!("the plugin `{id}` cannot run here"))
-            .help(format!("install a build for this system and this version of fusion; {why}"))
+    } else if let Some(code) = cannot {
+        PluginFault::new(code, format!("the plugin `{id}` cannot run here"))
+            .help(format!("install a build for this version of fusion; {why}"))
+    } else if any(|refusal| matches!(refusal, Refusal::OtherTarget(_))) {
+        PluginFault::new(Code::PluginTarget, format!("the plugin `{id}` has no library for this system"))
+            .help(format!("install a bundle with one; {why}"))
     } else if any(|refusal| matches!(refusal, Refusal::NotAccepted(_))) {
         PluginFault::new(
             Code::PluginVersion,
@@ -297,7 +304,7 @@ mod tests {
         bundle(&at("near"), manifest("org.a", "2.0.0"), TARGET, "x");
         assert_eq!(code(), Code::PluginVersion);
         bundle(&at("near"), manifest("org.a", "1.0.1"), "wasm32-wasip1", "x");
-        assert_eq!(code(), Code::PluginIncompatible);
+        assert_eq!(code(), Code::PluginTarget);
         bundle(&at("near"), manifest("org.a", "1.0.2"), TARGET, "x");
         assert!(select(&inventory(folder.path()), &wanted(&["^1"], None)).is_ok());
         let near = Wanted { id: "org.b".into(), ..Wanted::default() };

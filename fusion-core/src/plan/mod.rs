@@ -3,8 +3,8 @@
 //! It never reads a weight. Everything that headers can tell is a [`Diagnostic`] here; what it returns without errors can
 //! only fail for reasons of the machine (disk, memory, a file that changes) or of the values (NaN).
 
-mod average;
 mod build;
+mod computed;
 mod cost;
 mod explain;
 mod facts;

@@ -193,6 +193,12 @@ codes! {
     Error "F0706" PluginManifest "the plugin's manifest is broken or stale";
     Error "F0707" PluginsOff "plugins are switched off";
     Error "F0708" PluginNotLocked "the plugin is not in the lock file";
+    Error "F0709" PluginTooNew "the plugin needs a newer fusion";
+    Error "F0710" PluginService "the plugin needs a service that this fusion does not offer";
+    Error "F0711" PluginTarget "the plugin has no library for this system";
+    Error "F0712" PluginNotLoadable "the file cannot be loaded as a plugin";
+    Error "F0713" PluginDescriptor "the plugin describes itself wrongly";
+    Error "F0714" PluginStale "the plugin's manifest is stale";
 }
 
 impl Code {

@@ -49,7 +49,7 @@ pub(super) fn add(session: &Session, args: &PluginAddArgs) -> Result<Exit, Failu
     if !manifest.libraries.contains_key(TARGET) {
         out.push_str(&format!("it has no library for `{TARGET}`: recipes cannot use it on this system\n"));
     }
-    if let Some(reason) = manifest.incompatible() {
+    if let Some((_, reason)) = manifest.incompatible() {
         out.push_str(&format!("recipes cannot use it with this fusion: it {reason}\n"));
     }
     let version = &packed.bundle.version;
