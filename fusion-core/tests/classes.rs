@@ -3,7 +3,6 @@
 mod support;
 
 use std::collections::BTreeMap;
-use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use fusion_core::engine::{self, Event, RunError, RunReport};
@@ -166,6 +165,26 @@ impl WholeModel for Careless {
     }
 }
 
+/// A path, which nothing runs yet.
+struct Path;
+
+impl WholeTensor for Path {
+    type Params = NoParams;
+    type Input = NoParams;
+
+    fn about() -> About {
+        About { category: Category::Connect, ..about("path", vec![Port::from(1, Some(1), "a model")]) }
+    }
+
+    fn prepare(_: None2) -> Result<Self, MethodError> {
+        Ok(Path)
+    }
+
+    fn apply(&self, _: &mut Member<'_>, _: &Context<'_>) -> Result<(), MethodError> {
+        Ok(())
+    }
+}
+
 /// Half of each task vector, over the largest magnitude of all of them.
 struct HalfDeltas {
     largest: f32,
@@ -258,6 +277,7 @@ fn registry() -> Registry {
     registry.add_method(method::whole_model::<ShiftByMean>());
     registry.add_method(method::whole_model::<Careless>());
     registry.add_method(method::observing::<HalfDeltas>());
+    registry.add_method(method::whole_tensor::<Path>());
     registry
 }
 
@@ -283,14 +303,14 @@ fn tensors(seed: u64) -> Tensors {
     all
 }
 
-fn save(folder: &Path, name: &str, tensors: &Tensors) {
+fn save(folder: &std::path::Path, name: &str, tensors: &Tensors) {
     let entries: Vec<support::Entry<'_>> =
         tensors.iter().map(|(name, (shape, values))| support::f32s(name, shape, values)).collect();
     support::write(folder, &format!("{name}/model.safetensors"), support::safetensors(&entries));
 }
 
 fn planned(
-    folder: &Path,
+    folder: &std::path::Path,
     recipe: &str,
     options: &Options,
 ) -> Result<fusion_core::plan::Plan, Vec<Diagnostic>> {
@@ -313,7 +333,7 @@ fn run(
     engine::run(&plan, &registry(), options, recipe, listener, cancel)
 }
 
-fn read(path: &Path) -> Tensors {
+fn read(path: &std::path::Path) -> Tensors {
     let bytes = std::fs::read(path).unwrap();
     let file = safetensors::SafeTensors::deserialize(&bytes).unwrap();
     file.tensors()
@@ -468,7 +488,19 @@ fn what_does_not_fit_the_budget_is_an_error_of_the_plan() {
 }
 
 #[test]
-fn a_careless_method_is_told_off_and_nothing_is_left() {
+fn verbs_without_a_model_as_result_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    save(folder.path(), "a", &tensors(1));
+    let recipe = "model a from \"a\"\n\nconnect m using path {\n  from a\n}\n\nexpect a.layers == 2\n";
+    let Err(found) = planned(folder.path(), recipe, &Options::new(folder.path())) else {
+        panic!("it was planned")
+    };
+    assert_eq!(found[0].code, Code::VerbWithoutMethods);
+    assert!(found[0].message.starts_with("`path`, whose result is no model"), "{}", found[0].message);
+}
+
+#[test]
+fn a_careless_method_is_told_off_and_gives_no_result() {
     for (name, said) in [
         ("short", "`short` has 4 elements, 3 were written"),
         ("twice", "`twice` was written twice"),

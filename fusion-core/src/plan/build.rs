@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use fusion_dsl::codes::Code;
-use fusion_dsl::descriptor::{KernelClass, Verb};
+use fusion_dsl::descriptor::{KernelClass, Space, Verb};
 use fusion_dsl::diag::{Diagnostic, has_errors};
 use fusion_dsl::graph::{Graph, Node, NodeId, NodeKind, Ref};
 use fusion_dsl::span::Span;
@@ -67,15 +67,16 @@ impl<'a> Builder<'a> {
         match (stage.verb, entry.descriptor.kernel) {
             (Verb::Stitch, KernelClass::Route) => self.stitch(id, node, stage),
             (
-                _,
+                verb,
                 KernelClass::Elementwise
                 | KernelClass::WholeTensor
                 | KernelClass::Group
                 | KernelClass::WholeModel,
-            ) => self.computed(id, node, stage, entry),
-            (_, KernelClass::Route) => {
-                self.not_built(stage.method_span, &format!("the kernel class of `{}`", stage.method))
+            ) if verb.result() == Space::Model => self.computed(id, node, stage, entry),
+            (verb, _) if verb.result() != Space::Model => {
+                self.not_built(stage.method_span, &format!("`{}`, whose result is no model,", stage.method));
             }
+            (_, _) => self.not_built(stage.method_span, &format!("the kernel class of `{}`", stage.method)),
         }
     }
 
