@@ -487,6 +487,35 @@ fn what_does_not_fit_the_budget_is_an_error_of_the_plan() {
     );
 }
 
+/// An input's hash covers what a whole-model method has read, saved or not.
+#[test]
+fn input_hashes_cover_all_members_of_a_group() {
+    let hash_and_result = |last: f32| {
+        let folder = tempfile::tempdir().unwrap();
+        let mut b = tensors(2);
+        b.insert("model.norm.weight".to_owned(), (vec![1], vec![last]));
+        save(folder.path(), "a", &tensors(1));
+        save(folder.path(), "b", &b);
+        let recipe = format!(
+            "{MODELS}average s using shift_by_mean {{\n  from a\n  from b\n}}\n\n\
+             average m using row_norms {{\n  from s\n  from a\n  on \"model.norm.weight\" {{ copy = a }}\n}}\n\n\
+             save m to \"out\"\n"
+        );
+        let options = Options::new(folder.path());
+        run(&options, &recipe, &|_| {}, &AtomicBool::new(false)).unwrap();
+        let record = std::fs::read_to_string(folder.path().join("out/fusion.json")).unwrap();
+        let record: serde_json::Value = serde_json::from_str(&record).unwrap();
+        let inputs = record["record"]["inputs"].as_array().unwrap();
+        let of_b = inputs.iter().find(|input| input["name"] == "b").unwrap();
+        let result = read(&folder.path().join("out/model.safetensors"));
+        (of_b["hash"].as_str().unwrap().to_owned(), result["model.embed_tokens.weight"].1.clone())
+    };
+    let (one, other) = (hash_and_result(1.0), hash_and_result(90.0));
+    assert!(one.1 != other.1, "the member that is not saved decides the mean");
+    assert_ne!(one.0, other.0);
+    assert_eq!(one.0, hash_and_result(1.0).0);
+}
+
 #[test]
 fn verbs_without_a_model_as_result_are_refused() {
     let folder = tempfile::tempdir().unwrap();

@@ -19,7 +19,7 @@ pub(super) fn inputs(
     let program = context.program;
     let roots: Vec<TensorId> = output.tensors.iter().map(|tensor| tensor.tensor).collect();
     let used: BTreeSet<(usize, usize)> =
-        program.closure(&roots).into_iter().filter_map(|id| program.stored(id)).collect();
+        program.closure_with_groups(&roots).into_iter().filter_map(|id| program.stored(id)).collect();
     let mut missing = Vec::new();
     for &(source, tensor) in &used {
         if context.hashed(source, tensor).is_none() {

@@ -170,7 +170,7 @@ impl WaveRun<'_> {
     pub(super) fn run(&self, wave: &[usize], transaction: &Transaction) -> Result<(), RunError> {
         let program = self.context.program;
         let roots: Vec<TensorId> = wave.iter().map(|index| self.output.tensors[*index].tensor).collect();
-        let closure = self.with_groups(&roots);
+        let closure = program.closure_with_groups(&roots);
         let bytes = self.map_bytes(&closure)?;
         let deltas = self.deltas(&closure)?;
         let groups: BTreeSet<(usize, usize)> = closure
@@ -219,28 +219,6 @@ impl WaveRun<'_> {
         let tasks = self.tasks(wave, &lookup);
         apply(self.context, self.pool, &tasks, self.chunk, self.placement, &self.output.path, transaction)?;
         self.context.judge_values(self.allow_non_finite)
-    }
-
-    /// The closure of the roots, where statistics over a group bring in all its members.
-    fn with_groups(&self, roots: &[TensorId]) -> Vec<TensorId> {
-        let program = self.context.program;
-        let mut roots = roots.to_vec();
-        loop {
-            let closure = program.closure(&roots);
-            let mut more: BTreeSet<TensorId> = closure.iter().copied().collect();
-            for id in &closure {
-                if let Origin::Computed { stage, group, .. } = program.tensor(*id).origin {
-                    let members = &program.stages[stage].groups[group];
-                    if members.len() > 1 {
-                        more.extend(members.iter().map(|member| member.tensor));
-                    }
-                }
-            }
-            if more.len() == closure.len() {
-                return closure;
-            }
-            roots = more.into_iter().collect();
-        }
     }
 
     fn map_bytes(&self, closure: &[TensorId]) -> Result<BTreeMap<(usize, usize), &[u8]>, RunError> {

@@ -3,7 +3,7 @@
 //! Tensors stand in one arena in topological order. A merged model is a table of names into it, so routing (`stitch`,
 //! `copy = …`) costs nothing, and a chain of stages is a chain of entries that the engine computes tile by tile.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use fusion_dsl::span::Span;
@@ -257,7 +257,7 @@ impl Program {
 
     /// The same, going no further back than to tensors that `there` knows.
     pub fn closure_until(&self, roots: &[TensorId], there: impl Fn(TensorId) -> bool) -> Vec<TensorId> {
-        let mut seen = std::collections::BTreeSet::new();
+        let mut seen = BTreeSet::new();
         let mut stack = roots.to_vec();
         while let Some(id) = stack.pop() {
             if seen.insert(id) && !there(id) {
@@ -270,6 +270,24 @@ impl Program {
             }
         }
         seen.into_iter().collect()
+    }
+
+    /// The closure of the roots, where a tensor of a group brings in all members: they share a state.
+    pub fn closure_with_groups(&self, roots: &[TensorId]) -> Vec<TensorId> {
+        let mut roots = roots.to_vec();
+        loop {
+            let closure = self.closure(&roots);
+            let mut more: BTreeSet<TensorId> = closure.iter().copied().collect();
+            for id in &closure {
+                if let Origin::Computed { stage, group, .. } = self.tensor(*id).origin {
+                    more.extend(self.stages[stage].groups[group].iter().map(|member| member.tensor));
+                }
+            }
+            if more.len() == closure.len() {
+                return closure;
+            }
+            roots = more.into_iter().collect();
+        }
     }
 
     /// A stored tensor's bytes, `None` for others.
