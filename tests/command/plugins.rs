@@ -633,6 +633,35 @@ fn a_lock_file_keeps_what_other_recipes_need() {
     assert!(!space.path("fusion.lock").exists());
 }
 
+/// A warning is shown wherever the plugin runs; what is only information is not, unless it is asked for.
+#[test]
+fn what_a_plugin_logs_is_shown_in_process_and_isolated() {
+    for isolated in [false, true] {
+        let space = Space::new();
+        let source = std::fs::read_to_string(root().join("plugins/samples/c/median.c")).unwrap();
+        let head = "static fusion_status create(const fusion_host *host, const fusion_group *group, void **instance) {";
+        assert!(source.contains(head));
+        let logs = "const fusion_str w = TEXT(\"mind the gap\"), i = TEXT(\"all is well\");\n\
+                    host->log(host->ctx, 1, w);\nhost->log(host->ctx, 2, i);";
+        space.write("m.c", source.replace(head, &format!("{head}\n{logs}")));
+        compile(&space, &space.path("m.c"), "m", &[]);
+        space.ok(&["plugin", "add", "m.so"]);
+        space.soup();
+        space.write(
+            "r.fusion",
+            "fusion 1\nuse plugin \"org.fusion.samples.median\" as own\nmodel a from \"a\"\naverage m using own.median { from a }\nsave m to \"out/m\"\n",
+        );
+        space.ok(&["lock", "r.fusion"]);
+        let mut arguments = vec!["run", "r.fusion"];
+        if isolated {
+            arguments.extend(["--isolate", "org.fusion.samples.median"]);
+        }
+        let done = space.ok(&arguments);
+        assert!(done.err.contains("WARN plugin: mind the gap"), "{isolated}: {}", done.err);
+        assert!(!done.err.contains("all is well"), "{isolated}: {}", done.err);
+    }
+}
+
 #[test]
 fn an_isolated_plugin_gives_the_same_bytes_and_its_crash_is_an_error() {
     let space = locked();

@@ -94,14 +94,21 @@ pub(super) unsafe fn owned(text: fusion_str) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
-unsafe extern "C" fn log(_: *mut c_void, level: u32, message: fusion_str) {
-    // SAFETY: the plugin's text, valid for the call.
-    let message = unsafe { owned(message) };
+/// Traces a line of a plugin's log at its level.
+pub(super) fn trace(level: u32, message: &str) {
     match level {
         0 => tracing::error!(target: "plugin", "{message}"),
         1 => tracing::warn!(target: "plugin", "{message}"),
         2 => tracing::info!(target: "plugin", "{message}"),
         _ => tracing::debug!(target: "plugin", "{message}"),
+    }
+}
+
+unsafe extern "C" fn log(_: *mut c_void, level: u32, message: fusion_str) {
+    // SAFETY: the plugin's text, valid for the call.
+    let message = unsafe { owned(message) };
+    if !super::isolate::pass_on(level, &message) {
+        trace(level, &message);
     }
 }
 

@@ -33,6 +33,7 @@ pub fn serve(library: &Path) -> Result<(), HostError> {
             "this command is for fusion itself, which starts it for `run --isolate`".to_owned(),
         ));
     };
+    super::output::serving();
     let child = Arc::new(Child::new(library));
     loop {
         let Some(lane) = lane(&control).map_err(|error| failed(error.to_string()))? else { break };

@@ -47,6 +47,7 @@ use process::Process;
 use wire::{Reply, Request};
 
 pub use child::serve;
+pub(in crate::host) use output::pass_on;
 
 /// Loads a library in a child process, and gives the plugin with methods that call it there.
 ///

@@ -1,9 +1,15 @@
-//! What a child prints: passed on as trace events, and its last lines kept, because they often say why it crashed.
+//! What a child prints and logs: passed on as trace events, and its last lines kept, because they often say why it crashed.
+//!
+//! A child has nobody who would show its trace events, so what its plugin logs goes down the same pipe as what it prints, marked with its
+//! level.
 
 use std::collections::VecDeque;
-use std::io::{BufRead as _, BufReader, PipeReader, Read as _};
+use std::io::{BufRead as _, BufReader, PipeReader, Read as _, Write as _};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
+
+use crate::host::callbacks::trace;
 
 /// Lines that are kept.
 const LINES: usize = 3;
@@ -11,6 +17,29 @@ const LINES: usize = 3;
 const LINE: u64 = 300;
 /// How long the end of the output is waited for after a crash: a process that the plugin started may hold it open for ever.
 const PATIENCE: Duration = Duration::from_millis(200);
+
+/// Begins a line of the log; its level and a space follow.
+const MARK: &str = "\u{1}log ";
+
+/// Whether this process serves a plugin to another one.
+static SERVING: AtomicBool = AtomicBool::new(false);
+
+/// From now on, log lines of this process's plugins go to its parent.
+pub(super) fn serving() {
+    SERVING.store(true, Ordering::Relaxed);
+}
+
+/// In a child: hands a line of a plugin's log to the parent. Elsewhere does nothing and says so.
+pub(in crate::host) fn pass_on(level: u32, message: &str) -> bool {
+    let serving = SERVING.load(Ordering::Relaxed);
+    if serving {
+        for line in message.lines() {
+            // Where the parent is gone, nobody is left to be told.
+            let _ = writeln!(std::io::stderr().lock(), "{MARK}{level} {line}");
+        }
+    }
+    serving
+}
 
 #[derive(Default)]
 struct Tail {
@@ -47,7 +76,12 @@ impl Output {
     }
 
     fn keep(&self, line: &str) {
-        tracing::info!(target: "plugin", "{line}");
+        let logged = line.strip_prefix(MARK).and_then(|rest| rest.split_once(' '));
+        let (level, line) = match logged.and_then(|(level, text)| Some((level.parse().ok()?, text))) {
+            Some(logged) => logged,
+            None => (2, line), // what is merely printed is information
+        };
+        trace(level, line);
         if line.is_empty() {
             return;
         }
