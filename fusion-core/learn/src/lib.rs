@@ -1,0 +1,1 @@
+//! Training, recorders and measuring.

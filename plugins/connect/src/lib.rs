@@ -1,0 +1,1 @@
+//! The survey's first family, mode connectivity: paths between models, and how they are found.

@@ -1,0 +1,1 @@
+//! The survey's fourth family, ensemble learning: outputs combined rather than weights.
