@@ -60,6 +60,9 @@ pub trait Objective {
     /// Batches of one epoch, at least 1.
     fn steps_per_epoch(&self) -> u64;
 
+    /// From now on batches come in the order that this seed gives (`instability`: children that see the data in another order).
+    fn reorder(&mut self, seed: u64);
+
     /// The mean loss of batch `step` at `weights`; its gradient overwrites `gradient`. Both slices are as long as the vector.
     ///
     /// # Errors
