@@ -2,13 +2,17 @@
 //!
 //! A descriptor states the verb (category), the ports, the parameter schema (JSON Schema by schemars, with the `x-` keys of
 //! [`ParamSpec`]), the kernel class and what the method needs. `fusion-core` builds one from each registered method;
-//! a plugin's manifest carries the same JSON.
+//! a plugin's manifest carries the same JSON. Blocks that belong to no method (architectures of networks, `data`, `collect`,
+//! `report`) have a [`BlockDescriptor`] with the same kind of schema.
 
 use std::fmt;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value as Json};
+use serde_json::Value as Json;
+
+use crate::params;
+pub use crate::params::{ParamKind, ParamSpec};
 
 /// The verb of a stage: the method's category. It fixes the type of the stage's result.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
@@ -164,6 +168,10 @@ pub enum KernelClass {
     WholeModel,
     /// No arithmetic: tensors are routed (`stitch`).
     Route,
+    /// Models in, a path out (`connect`).
+    Path,
+    /// A network and data (`train`, `evaluate`, …): the method runs the network.
+    Learn,
 }
 
 impl KernelClass {
@@ -175,7 +183,14 @@ impl KernelClass {
             KernelClass::Group => "group of tensors",
             KernelClass::WholeModel => "whole model",
             KernelClass::Route => "route",
+            KernelClass::Path => "path between models",
+            KernelClass::Learn => "network with data",
         }
+    }
+
+    /// Whether it works tensor by tensor, so that `on` rules can set parameters for some of them.
+    pub fn takes_rules(self) -> bool {
+        matches!(self, KernelClass::Elementwise | KernelClass::WholeTensor | KernelClass::Group)
     }
 }
 
@@ -209,191 +224,49 @@ pub struct MethodDescriptor {
     pub traits: Vec<String>,
 }
 
-/// Lists of lists that are followed: a schema may refer to itself.
-const DEEPEST: usize = 8;
-
-/// The type of a parameter as the language checks it.
-#[derive(Clone, Debug, PartialEq)]
-pub enum ParamKind {
-    /// `true` or `false`.
-    Bool,
-    /// A whole number, not negative.
-    Count,
-    /// Any finite number.
-    Number,
-    /// A number in 0..1; `60%` or `0.6`.
-    Fraction,
-    /// A whole number that starts a random stream.
-    Seed,
-    /// Quoted text.
-    Text,
-    /// A size with a unit (`5 GB`).
-    Bytes,
-    /// A span of training (`40 epochs`, `200 steps`).
-    Span,
-    /// One of a closed list of words, with a doc line each (may be empty).
-    Word(Vec<(String, String)>),
-    /// A model reference.
-    Model,
-    /// A list of the inner kind.
-    List(Box<ParamKind>),
-}
-
-impl fmt::Display for ParamKind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            ParamKind::Bool => f.write_str("bool"),
-            ParamKind::Count => f.write_str("count"),
-            ParamKind::Number => f.write_str("number"),
-            ParamKind::Fraction => f.write_str("fraction"),
-            ParamKind::Seed => f.write_str("seed"),
-            ParamKind::Text => f.write_str("text"),
-            ParamKind::Bytes => f.write_str("bytes"),
-            ParamKind::Span => f.write_str("span of training"),
-            ParamKind::Word(words) => {
-                let names: Vec<_> = words.iter().map(|(word, _)| word.as_str()).collect();
-                f.write_str(&names.join(" | "))
-            }
-            ParamKind::Model => f.write_str("model"),
-            ParamKind::List(inner) => write!(f, "list of {inner}"),
-        }
-    }
-}
-
-/// One parameter of a method, read from its schema.
-///
-/// Schema keys beyond JSON Schema's own: `x-unit` (`fraction`, `seed`, `bytes`, `span`, `model`), `x-varies` (may be set by
-/// `on` rules and schedules), `x-input` (may be set per input, on an edge).
-#[derive(Clone, Debug, PartialEq)]
-pub struct ParamSpec {
-    /// The name before `=`.
-    pub name: String,
-    /// Its type.
-    pub kind: ParamKind,
-    /// From the schema's description.
-    pub doc: String,
-    /// The default; `None` with `required == false` means that the method decides.
-    pub default: Option<Json>,
-    /// Whether a recipe must set it.
-    pub required: bool,
-    /// Lowest allowed value.
-    pub min: Option<f64>,
-    /// Highest allowed value.
-    pub max: Option<f64>,
-    /// Whether the lowest value itself is excluded.
-    pub min_exclusive: bool,
-    /// Whether it may differ per tensor.
-    pub varies: bool,
-    /// Whether it may differ per input.
-    pub per_input: bool,
-}
-
 impl MethodDescriptor {
     /// The parameters, in schema order. Unreadable schema entries become [`ParamKind::Text`]; registration rejects them earlier.
     pub fn parameters(&self) -> Vec<ParamSpec> {
-        let required: Vec<&str> = self
-            .params
-            .get("required")
-            .and_then(Json::as_array)
-            .map(|names| names.iter().filter_map(Json::as_str).collect())
-            .unwrap_or_default();
-        let empty = Map::new();
-        let properties = self.params.get("properties").and_then(Json::as_object).unwrap_or(&empty);
-        properties
-            .iter()
-            .map(|(name, schema)| self.parameter(name, schema, required.contains(&name.as_str())))
-            .collect()
+        params::read(&self.params)
+    }
+}
+
+/// What the language needs to know of a block that no method declares: an architecture's arguments, the settings of `data`,
+/// `collect` and `report`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct BlockDescriptor {
+    /// The architecture's name after `of`; for blocks the item's or clause's word.
+    pub id: String,
+    /// One line.
+    pub summary: String,
+    /// What it computes, plain text.
+    pub formula: String,
+    /// Paper and year.
+    pub citation: String,
+    /// JSON Schema of the parameters (an object schema). Beside the keys of [`ParamSpec`]: `x-positional` (names of the arguments
+    /// that may be given without one, in order) and, in `collect`'s schema, `x-one` (see [`BlockDescriptor::one`]).
+    pub params: Json,
+}
+
+impl BlockDescriptor {
+    /// The parameters, in schema order.
+    pub fn parameters(&self) -> Vec<ParamSpec> {
+        params::read(&self.params)
     }
 
-    fn parameter(&self, name: &str, schema: &Json, required: bool) -> ParamSpec {
-        let target = self.resolve(schema);
-        let flag = |key: &str| schema.get(key).and_then(Json::as_bool).unwrap_or(false);
-        let number = |key: &str| schema.get(key).or_else(|| target.get(key)).and_then(Json::as_f64);
-        let exclusive = number("exclusiveMinimum");
-        ParamSpec {
-            name: name.to_owned(),
-            kind: self.kind(schema, 0),
-            doc: schema
-                .get("description")
-                .or_else(|| target.get("description"))
-                .and_then(Json::as_str)
-                .unwrap_or_default()
-                .to_owned(),
-            default: schema.get("default").filter(|value| !value.is_null()).cloned(),
-            required,
-            min: exclusive.or_else(|| number("minimum")),
-            max: number("maximum"),
-            min_exclusive: exclusive.is_some(),
-            varies: flag("x-varies"),
-            per_input: flag("x-input"),
-        }
+    /// Names of the arguments that may be written without one, in order: `mlp(784, [512], 10)`.
+    pub fn positional(&self) -> Vec<&str> {
+        words(self.params.get("x-positional"))
     }
 
-    /// Follows `$ref`, a single `allOf`, and the non-null branch of an optional.
-    fn resolve<'a>(&'a self, schema: &'a Json) -> &'a Json {
-        if let Some(path) = schema.get("$ref").and_then(Json::as_str) {
-            let pointer = path.trim_start_matches('#');
-            return self.params.pointer(pointer).unwrap_or(schema);
-        }
-        for key in ["allOf", "anyOf"] {
-            if let Some(branches) = schema.get(key).and_then(Json::as_array) {
-                let mut real =
-                    branches.iter().filter(|branch| branch.get("type") != Some(&Json::from("null")));
-                if let (Some(branch), None) = (real.next(), real.next()) {
-                    return self.resolve(branch);
-                }
-            }
-        }
-        schema
+    /// Words of `collect`'s `recorder` whose part is one model rather than several.
+    pub fn one(&self) -> Vec<&str> {
+        words(self.params.get("x-one").or_else(|| self.params.pointer("/properties/recorder/x-one")))
     }
+}
 
-    fn kind(&self, schema: &Json, depth: usize) -> ParamKind {
-        if depth > DEEPEST {
-            return ParamKind::Text;
-        }
-        let target = self.resolve(schema);
-        match schema.get("x-unit").or_else(|| target.get("x-unit")).and_then(Json::as_str) {
-            Some("fraction") => return ParamKind::Fraction,
-            Some("seed") => return ParamKind::Seed,
-            Some("bytes") => return ParamKind::Bytes,
-            Some("span") => return ParamKind::Span,
-            Some("model") => return ParamKind::Model,
-            _ => {}
-        }
-        if let Some(words) = target.get("enum").and_then(Json::as_array) {
-            return ParamKind::Word(
-                words.iter().filter_map(|w| Some((w.as_str()?.to_owned(), String::new()))).collect(),
-            );
-        }
-        if let Some(branches) = target.get("oneOf").and_then(Json::as_array) {
-            return ParamKind::Word(
-                branches
-                    .iter()
-                    .filter_map(|branch| {
-                        let word = branch.get("const")?.as_str()?.to_owned();
-                        let doc = branch.get("description").and_then(Json::as_str).unwrap_or_default();
-                        Some((word, doc.to_owned()))
-                    })
-                    .collect(),
-            );
-        }
-        let named = match target.get("type") {
-            Some(Json::String(one)) => one.as_str(),
-            Some(Json::Array(several)) => {
-                several.iter().filter_map(Json::as_str).find(|name| *name != "null").unwrap_or("string")
-            }
-            _ => "string",
-        };
-        match named {
-            "boolean" => ParamKind::Bool,
-            "integer" => ParamKind::Count,
-            "number" => ParamKind::Number,
-            "array" => ParamKind::List(Box::new(
-                target.get("items").map_or(ParamKind::Number, |items| self.kind(items, depth + 1)),
-            )),
-            _ => ParamKind::Text,
-        }
-    }
+fn words(list: Option<&Json>) -> Vec<&str> {
+    list.and_then(Json::as_array).into_iter().flatten().filter_map(Json::as_str).collect()
 }
 
 #[cfg(test)]

@@ -77,11 +77,56 @@ pub enum Schedule {
         /// Length of a cycle, if it restarts.
         cycle: Option<Box<Value>>,
     },
+    /// `cyclic(from: a, to: b, cycle: c)`: linear over each cycle, then back at once (training only). Izmailov et al. 2018, SWA.
+    Cyclic {
+        /// At the start of a cycle.
+        from: f64,
+        /// At its end.
+        to: f64,
+        /// Length of a cycle.
+        cycle: Box<Value>,
+    },
+    /// `triangle(from: a, to: b, cycle: c)`: linear to the middle of each cycle and back (training only). Garipov et al. 2018, FGE.
+    Triangle {
+        /// At the start and end of a cycle.
+        from: f64,
+        /// In its middle.
+        to: f64,
+        /// Length of a cycle.
+        cycle: Box<Value>,
+    },
+    /// `one_cycle(max)`: half a cosine up to `max`, half a cosine down, once over the training (training only). Smith and Topin
+    /// 2018; defaults, filled in here, are PyTorch's.
+    OneCycle {
+        /// At the top.
+        max: f64,
+        /// At the start of training; a 25th of `max` unless set.
+        start: f64,
+        /// At its end; a 10 000th of a 25th of `max` unless set.
+        end: f64,
+        /// The share of the training that is spent going up; 30 % unless set.
+        warmup: f64,
+    },
 }
 
 impl Schedule {
-    /// The value at position `p` in 0..=1 (0: first layer, 1: last layer). `p` outside is clamped; an empty list gives NaN,
-    /// which the checker has excluded.
+    /// What it needs that only a training has, in words; `None` if it can run over layers too.
+    pub fn over_time(&self) -> Option<&'static str> {
+        match self {
+            Schedule::Ramp { .. }
+            | Schedule::Curve(_)
+            | Schedule::Steps(_)
+            | Schedule::Cosine { cycle: None, .. } => None,
+            Schedule::Cosine { .. } => Some("`cosine` with a `cycle`"),
+            Schedule::Cyclic { .. } => Some("`cyclic`"),
+            Schedule::Triangle { .. } => Some("`triangle`"),
+            Schedule::OneCycle { .. } => Some("`one_cycle`"),
+        }
+    }
+
+    /// The value at position `p` in 0..=1: over layers 0 is the first and 1 the last, over time they are the start and end of
+    /// the cycle, or of the training where there is none. `p` outside is clamped; an empty list gives NaN, which the checker has
+    /// excluded.
     pub fn at(&self, p: f64) -> f64 {
         let p = p.clamp(0.0, 1.0);
         match self {
@@ -99,11 +144,25 @@ impl Schedule {
                 0 => f64::NAN,
                 n => values[((p * n as f64) as usize).min(n - 1)],
             },
-            Schedule::Cosine { from, to, .. } => {
-                to + (from - to) * 0.5 * (1.0 + (std::f64::consts::PI * p).cos())
+            Schedule::Cosine { from, to, .. } => half_cosine(*from, *to, p),
+            Schedule::Cyclic { from, to, .. } => from + (to - from) * p,
+            Schedule::Triangle { from, to, .. } => from + (to - from) * (1.0 - (2.0 * p - 1.0).abs()),
+            Schedule::OneCycle { max, start, end, warmup } => {
+                if p < *warmup {
+                    half_cosine(*start, *max, p / warmup)
+                } else if *warmup >= 1.0 {
+                    *max
+                } else {
+                    half_cosine(*max, *end, (p - warmup) / (1.0 - warmup))
+                }
             }
         }
     }
+}
+
+/// `to + (from − to)·(1 + cos πp)/2`
+fn half_cosine(from: f64, to: f64, p: f64) -> f64 {
+    to + (from - to) * 0.5 * (1.0 + (std::f64::consts::PI * p).cos())
 }
 
 /// A reference to (a part of) a node's result.
@@ -246,8 +305,12 @@ pub enum ModelSource {
     Network {
         /// Architecture name.
         name: String,
-        /// Arguments.
+        /// Arguments by name; by position where the architecture is not known.
         arguments: BTreeMap<String, Value>,
+        /// `of mlp(...) from "path"`: a checkpoint that holds its weights, as written. Without one they are drawn from the
+        /// setting `seed`. The setting `map` names its tensors.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        from: Option<String>,
     },
 }
 

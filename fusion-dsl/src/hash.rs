@@ -75,10 +75,13 @@ impl Content<'_> {
             NodeKind::Model { source, settings } => {
                 let source = match source {
                     ModelSource::Checkpoint(path) => json!({ "from": path }),
-                    ModelSource::Network { name, arguments } => {
+                    ModelSource::Network { name, arguments, from } => {
                         let arguments: Map<String, Json> =
                             arguments.iter().map(|(name, value)| (name.clone(), self.value(value))).collect();
-                        json!({ "of": name, "arguments": arguments })
+                        match from {
+                            None => json!({ "of": name, "arguments": arguments }),
+                            Some(from) => json!({ "of": name, "arguments": arguments, "from": from }),
+                        }
                     }
                 };
                 json!({ "model": source, "settings": self.settings(settings) })
@@ -233,6 +236,15 @@ impl Content<'_> {
             Schedule::Cosine { from, to, cycle } => json!({
                 "cosine": [number(*from), number(*to), cycle.as_ref().map(|cycle| self.value(cycle))]
             }),
+            Schedule::Cyclic { from, to, cycle } => {
+                json!({ "cyclic": [number(*from), number(*to), self.value(cycle)] })
+            }
+            Schedule::Triangle { from, to, cycle } => {
+                json!({ "triangle": [number(*from), number(*to), self.value(cycle)] })
+            }
+            Schedule::OneCycle { max, start, end, warmup } => {
+                json!({ "one_cycle": [number(*max), number(*start), number(*end), number(*warmup)] })
+            }
         }
     }
 }

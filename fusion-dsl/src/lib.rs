@@ -17,6 +17,7 @@ pub mod hash;
 mod import;
 pub mod keywords;
 mod lower;
+mod params;
 pub mod parse;
 pub mod print;
 pub mod render;

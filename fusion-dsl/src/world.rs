@@ -1,7 +1,7 @@
 //! The only window of the front end on the outside, so that tests and editors can give it a fake one.
 
 use crate::codes::Code;
-use crate::descriptor::{MethodDescriptor, Verb};
+use crate::descriptor::{BlockDescriptor, MethodDescriptor, Verb};
 use crate::diag::Diagnostic;
 use crate::span::Span;
 
@@ -68,13 +68,33 @@ pub trait World {
     /// Gives the resolved path (for messages, cycle detection) and the text, or why there is none.
     fn read(&self, base: &str, path: &str) -> Result<(String, String), String>;
 
-    /// All methods that are there, sorted by id. Third-party methods are named `alias.method` only after `use plugin … as alias`,
+    /// All methods that are there, sorted by id (then verb). Third-party methods are named `alias.method` only after `use plugin … as alias`,
     /// here they carry `plugin-id.method`.
     fn methods(&self) -> &[MethodDescriptor];
 
-    /// The method with this id.
-    fn method(&self, id: &str) -> Option<&MethodDescriptor> {
-        self.methods().iter().find(|method| method.id == id)
+    /// The method of a verb with this id. Two verbs may have a method of one name: `linear` averages and connects.
+    fn method(&self, verb: Verb, id: &str) -> Option<&MethodDescriptor> {
+        self.methods().iter().find(|method| method.verb == verb && method.id == id)
+    }
+
+    /// Architectures of networks that `model … of` can build. Without any, none is known and `of` is not checked.
+    fn networks(&self) -> &[BlockDescriptor] {
+        &[]
+    }
+
+    /// Settings of `data`; `None`: not known and not checked.
+    fn data_settings(&self) -> Option<&BlockDescriptor> {
+        None
+    }
+
+    /// Settings of `collect`; `None`: not known and not checked.
+    fn collect_settings(&self) -> Option<&BlockDescriptor> {
+        None
+    }
+
+    /// Settings of `report`; `None`: not known and not checked.
+    fn report_settings(&self) -> Option<&BlockDescriptor> {
+        None
     }
 
     /// Whether a plugin can be used in a version that the requirement accepts (`^0.3`; none accepts all). If it can, its methods are

@@ -82,7 +82,7 @@ impl Build<'_> {
                     }
                 }
                 good.then(|| NodeKind::Model {
-                    source: ModelSource::Network { name: call.function.dotted(), arguments },
+                    source: ModelSource::Network { name: call.function.dotted(), arguments, from: None },
                     settings,
                 })
             }

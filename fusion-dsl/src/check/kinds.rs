@@ -65,6 +65,11 @@ impl Kind {
             Kind::Of(ParamKind::Text) => "a text in quotes".into(),
             Kind::Of(ParamKind::Bytes) => "a size (`5 GB`)".into(),
             Kind::Of(ParamKind::Span) => "a span of training (`40 epochs`, `200 steps`)".into(),
+            Kind::Of(ParamKind::Samples) => "a number of samples (`512 samples`)".into(),
+            Kind::Of(ParamKind::Range) => "a range of fractions (`90%..100%`)".into(),
+            Kind::Of(ParamKind::Schedule(inner)) => {
+                format!("{} or a schedule over time", Kind::Of((**inner).clone()).describe())
+            }
             Kind::Of(ParamKind::Word(words)) => {
                 format!("one of {}", suggest::list(words.iter().map(|(word, _)| word.as_str()), 12))
             }

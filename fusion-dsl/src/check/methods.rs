@@ -75,43 +75,50 @@ impl<'a> Build<'a> {
             [] => return None,
         };
         let world = self.world;
-        // One name may stand for methods of two verbs (`linear` averages and connects).
-        let of_verb = world.methods().iter().find(|method| method.id == id && method.verb == verb);
-        let Some(method) = of_verb.or_else(|| world.method(&id)) else {
-            if !world.has_verb(verb) {
+        let found = world.method(verb, &id);
+        if found.is_none() {
+            let others: Vec<Verb> =
+                Verb::ALL.into_iter().filter(|other| world.method(*other, &id).is_some()).collect();
+            if !others.is_empty() {
+                self.wrong_verb(place, stage, using, &others);
+            } else if !world.has_verb(verb) {
                 self.verb_not_built(place, stage);
             } else {
                 self.unknown_method(place, using, &id, verb);
             }
-            return None;
-        };
-        if method.verb != verb {
-            let actual = method.verb;
-            let mut diagnostic = Diagnostic::new(
-                Code::WrongVerb,
-                span,
-                format!(
-                    "`{using}` is {} {actual} method, not {} {verb} method",
-                    article(actual),
-                    article(verb)
-                ),
-            )
-            .secondary(stage.verb_span, format!("needs a method that {}s", verb))
-            .help(format!("with `{using}` the stage is `{actual} {} using {using} {{ … }}`", stage.name.text))
-            .fix(format!("make it `{actual}`"), stage.verb_span, actual.word());
-            if world.has_verb(verb) {
-                diagnostic =
-                    diagnostic.help(format!("methods that {verb}: {}", self.methods_of(place, verb)));
-            }
-            self.say(diagnostic);
-            return None;
         }
-        Some(method)
+        found
+    }
+
+    /// The name is that of methods of other verbs.
+    fn wrong_verb(&mut self, place: &Place, stage: &ast::Stage, using: &ast::Path, others: &[Verb]) {
+        let verb = stage.verb;
+        let actual: Vec<String> = others.iter().map(|other| format!("{} {other}", article(*other))).collect();
+        let mut diagnostic = Diagnostic::new(
+            Code::WrongVerb,
+            using.span,
+            format!("`{using}` is {} method, not {} {verb} method", actual.join(" and "), article(verb)),
+        )
+        .secondary(stage.verb_span, format!("needs a method that {verb}s"));
+        for other in others {
+            diagnostic = diagnostic.help(format!(
+                "with `{using}` the stage is `{other} {} using {using} {{ … }}`",
+                stage.name.text
+            ));
+        }
+        // With several it is not known which is meant.
+        if let [other] = others {
+            diagnostic = diagnostic.fix(format!("make it `{other}`"), stage.verb_span, other.word());
+        }
+        if self.world.has_verb(verb) {
+            diagnostic = diagnostic.help(format!("methods that {verb}: {}", self.methods_of(place, verb)));
+        }
+        self.say(diagnostic);
     }
 
     fn stitch(&mut self, place: &Place, stage: &ast::Stage) -> Option<&'a MethodDescriptor> {
         let world = self.world;
-        let found = world.method("stitch").filter(|method| method.verb == Verb::Stitch);
+        let found = world.method(Verb::Stitch, "stitch");
         if found.is_none() {
             self.verb_not_built(place, stage);
         }

@@ -2,7 +2,7 @@
 
 use crate::ast::{self, Clause};
 use crate::codes::Code;
-use crate::descriptor::{KernelClass, MethodDescriptor, ParamSpec, Port, Space, Verb};
+use crate::descriptor::{MethodDescriptor, ParamSpec, Port, Space, Verb};
 use crate::diag::Diagnostic;
 use crate::eval::value::Val;
 use crate::graph::{Collect, Edge, Ref, Stage, Take};
@@ -99,7 +99,7 @@ impl Build<'_> {
         let settings = self.settings(place, &fields, owner, Level::Block);
         if let Some(method) = method
             && !rules.is_empty()
-            && matches!(method.kernel, KernelClass::WholeModel | KernelClass::Route)
+            && !method.kernel.takes_rules()
         {
             let diagnostic = Diagnostic::new(
                 Code::NoRules,

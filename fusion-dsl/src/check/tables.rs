@@ -28,6 +28,7 @@ fn spec(name: &str, kind: ParamKind, doc: &str) -> ParamSpec {
         min_exclusive: false,
         varies: false,
         per_input: false,
+        bare: None,
     }
 }
 

@@ -203,6 +203,15 @@ fn scaled(schedule: &Schedule, f: impl Fn(f64) -> f64) -> Val {
         Schedule::Cosine { from, to, cycle } => {
             Schedule::Cosine { from: f(*from), to: f(*to), cycle: cycle.clone() }
         }
+        Schedule::Cyclic { from, to, cycle } => {
+            Schedule::Cyclic { from: f(*from), to: f(*to), cycle: cycle.clone() }
+        }
+        Schedule::Triangle { from, to, cycle } => {
+            Schedule::Triangle { from: f(*from), to: f(*to), cycle: cycle.clone() }
+        }
+        Schedule::OneCycle { max, start, end, warmup } => {
+            Schedule::OneCycle { max: f(*max), start: f(*start), end: f(*end), warmup: *warmup }
+        }
     })
 }
 
@@ -212,7 +221,11 @@ pub(crate) fn bounds(schedule: &Schedule) -> (f64, f64) {
         values.iter().fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), x| (low.min(*x), high.max(*x)))
     };
     match schedule {
-        Schedule::Ramp { from, to } | Schedule::Cosine { from, to, .. } => fold(&[*from, *to]),
+        Schedule::Ramp { from, to }
+        | Schedule::Cosine { from, to, .. }
+        | Schedule::Cyclic { from, to, .. }
+        | Schedule::Triangle { from, to, .. } => fold(&[*from, *to]),
+        Schedule::OneCycle { max, start, end, .. } => fold(&[*max, *start, *end]),
         Schedule::Curve(values) | Schedule::Steps(values) => fold(values),
     }
 }

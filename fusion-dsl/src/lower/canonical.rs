@@ -57,10 +57,7 @@ pub(crate) fn canonical(
         let mut key = node_key(&nodes[at], &nodes, |id| keys[id.0 as usize]);
         if let NodeKind::Stage(stage) = &mut nodes[at].kind
             && !stage.settings.iter().any(|setting| setting.name == "seed")
-            && world
-                .methods()
-                .iter()
-                .any(|method| method.random && method.verb == stage.verb && method.id == stage.method)
+            && world.method(stage.verb, &stage.method).is_some_and(|method| method.random)
         {
             // From what the stage computes, so that names and other stages do not matter.
             let seed = u32::from_le_bytes([key[0], key[1], key[2], key[3]]);
