@@ -1,6 +1,8 @@
-//! The update rules.
+//! The update rules, by their constants.
 
-/// An update rule with its constants.
+use crate::error::MethodError;
+
+/// An update rule with its constants. Formulas and defaults are PyTorch's.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Rule {
     /// Stochastic gradient descent.
@@ -36,11 +38,62 @@ pub enum Rule {
     },
 }
 
-/// A rule with its state.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Optimizer {
-    rule: Rule,
-    steps: u64,
-    first: Vec<f32>,
-    second: Vec<f32>,
+impl Rule {
+    /// Plain gradient descent: θ ← θ − ηg.
+    pub const PLAIN: Rule = Rule::Sgd { momentum: 0.0, nesterov: false, weight_decay: 0.0 };
+
+    /// Adam with PyTorch's defaults: β = (0.9, 0.999), ε = 10⁻⁸, no decay.
+    pub const ADAM: Rule =
+        Rule::Adam { beta1: 0.9, beta2: 0.999, epsilon: 1e-8, weight_decay: 0.0, decoupled: false };
+
+    /// Vectors of state beside the weights: 0, 1 or 2.
+    #[must_use]
+    pub fn moments(&self) -> usize {
+        match self {
+            Rule::Sgd { momentum: 0.0, .. } => 0,
+            Rule::Sgd { .. } | Rule::Lion { .. } => 1,
+            Rule::Adam { .. } => 2,
+        }
+    }
+
+    /// Whether the constants make sense.
+    ///
+    /// # Errors
+    /// Names the first that does not: momentum and betas lie in 0..1 (1 excluded), decay and ε are at least 0, Nesterov's
+    /// step needs a momentum, and everything is finite.
+    pub fn check(&self) -> Result<(), MethodError> {
+        let decays = |name: &'static str, value: f32| match (0.0..1.0).contains(&value) {
+            true => Ok(()),
+            false => {
+                Err(MethodError::invalid(format!("`{name} = {value}` must lie in 0..1, 1 excluded")).at(name))
+            }
+        };
+        let positive = |name: &'static str, value: f32| match value >= 0.0 && value.is_finite() {
+            true => Ok(()),
+            false => Err(MethodError::invalid(format!("`{name} = {value}` must be at least 0")).at(name)),
+        };
+        match *self {
+            Rule::Sgd { momentum, nesterov, weight_decay } => {
+                decays("momentum", momentum)?;
+                positive("weight_decay", weight_decay)?;
+                match nesterov && momentum == 0.0 {
+                    true => Err(MethodError::invalid("Nesterov's step needs a momentum")
+                        .at("nesterov")
+                        .help("set `momentum`, 0.9 for instance")),
+                    false => Ok(()),
+                }
+            }
+            Rule::Adam { beta1, beta2, epsilon, weight_decay, .. } => {
+                decays("beta1", beta1)?;
+                decays("beta2", beta2)?;
+                positive("epsilon", epsilon)?;
+                positive("weight_decay", weight_decay)
+            }
+            Rule::Lion { beta1, beta2, weight_decay } => {
+                decays("beta1", beta1)?;
+                decays("beta2", beta2)?;
+                positive("weight_decay", weight_decay)
+            }
+        }
+    }
 }
