@@ -1,1 +1,3 @@
 //! Training, recorders and measuring.
+
+pub mod measure;

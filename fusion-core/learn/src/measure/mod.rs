@@ -1,0 +1,17 @@
+//! Measuring: what a network, a path or a set of models is worth, in numbers that follow a paper's definition.
+//!
+//! Values come as plain numbers and rows; what is shown of them, and where, is decided elsewhere.
+
+pub mod barrier;
+pub mod calibration;
+pub mod cka;
+pub mod distance;
+pub mod diversity;
+pub mod ensemble;
+mod error;
+pub mod metrics;
+pub mod per_class;
+pub mod predictions;
+
+pub use error::MeasureError;
+pub use predictions::Predictions;
