@@ -160,6 +160,9 @@ codes! {
     Warning "F0418" TokenizersDiffer "the models' tokenizers differ";
     Warning "F0419" TiedTensorsDiffer "tied tensors are tied in only some of the models";
     Warning "F0420" IdenticalInputs "two inputs are the same checkpoint";
+    Error "F0421" NetworkNotKnown "the weights are there, but not the network that they belong to";
+    Error "F0422" NoStatistics "nothing says what BatchNorm's statistics are after the weights were mixed";
+    Error "F0423" DataDoesNotFit "the data set is not what the network takes or answers";
 
     // Output and environment.
     Error "F0501" TargetExists "the output is already there";
@@ -173,6 +176,7 @@ codes! {
     Error "F0509" DeviceUnavailable "the compute device is not there";
     Error "F0510" UnsupportedSource "models cannot be read from this kind of source";
     Error "F0511" CannotReadFile "a file cannot be read";
+    Error "F0512" CannotReadData "the data set cannot be read";
 
     // Run time.
     Error "F0601" NonFinite "a tensor holds NaN or infinity";
