@@ -1,11 +1,14 @@
 //! The trait for methods that connect models: from their weights, and where they need it a loss, to a path.
 
-use crate::about::About;
+use serde_json::{Map, Value as Json};
+
+use crate::about::{About, Class, Described};
 use crate::context::Context;
 use crate::error::MethodError;
+use crate::method::described;
 use crate::objective::Objective;
 use crate::path::Path;
-use crate::task::Params;
+use crate::task::{NoParams, Params, read};
 
 /// What a connect method works on.
 pub struct Search<'a> {
@@ -44,6 +47,22 @@ pub trait Connect: Send + Sync + Sized + 'static {
     fn connect(&self, search: Search<'_>) -> Result<Path, MethodError>;
 }
 
+/// A connect method as the registry holds it: no type parameters left.
+pub trait PathMethod: Send + Sync {
+    /// Name, texts, ports and parameter schema; the class is [`Class::Path`].
+    fn describe(&self) -> Described;
+
+    /// Checks a stage's settings (without `seed`, which the search brings) for this many inputs.
+    ///
+    /// # Errors
+    /// The settings do not fit the schema, each other, or that many models.
+    fn prepare(
+        &self,
+        settings: &Map<String, Json>,
+        models: usize,
+    ) -> Result<Box<dyn PathKernel>, MethodError>;
+}
+
 /// A connect method prepared for a stage: what the engine drives.
 pub trait PathKernel: Send + Sync {
     /// Finds the path.
@@ -53,7 +72,36 @@ pub trait PathKernel: Send + Sync {
     fn connect(&self, search: Search<'_>) -> Result<Path, MethodError>;
 }
 
-pub(crate) struct OfConnect<K>(pub(crate) K);
+/// The registry's form of a connect method.
+#[must_use]
+pub fn method<K: Connect>() -> Box<dyn PathMethod> {
+    Box::new(Erased {
+        describe: || described::<K::Params, NoParams>(K::about(), Class::Path, 0),
+        prepare: |settings, models| Ok(Box::new(OfConnect(K::prepare(read(settings)?, models)?))),
+    })
+}
+
+/// A connect method by its functions, with its type gone.
+struct Erased {
+    describe: fn() -> Described,
+    prepare: fn(&Map<String, Json>, usize) -> Result<Box<dyn PathKernel>, MethodError>,
+}
+
+impl PathMethod for Erased {
+    fn describe(&self) -> Described {
+        (self.describe)()
+    }
+
+    fn prepare(
+        &self,
+        settings: &Map<String, Json>,
+        models: usize,
+    ) -> Result<Box<dyn PathKernel>, MethodError> {
+        (self.prepare)(settings, models)
+    }
+}
+
+struct OfConnect<K>(K);
 
 impl<K: Connect> PathKernel for OfConnect<K> {
     fn connect(&self, search: Search<'_>) -> Result<Path, MethodError> {
