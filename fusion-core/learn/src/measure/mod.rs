@@ -3,15 +3,26 @@
 //! Values come as plain numbers and rows; what is shown of them, and where, is decided elsewhere.
 
 pub mod barrier;
+pub mod batches;
 pub mod calibration;
 pub mod cka;
 pub mod distance;
 pub mod diversity;
 pub mod ensemble;
 mod error;
+pub mod evaluate;
+pub mod forward;
+pub mod landscape;
+pub mod mergeable;
 pub mod metrics;
+pub mod norm;
+pub mod path;
 pub mod per_class;
 pub mod predictions;
+pub mod similarity;
+#[cfg(test)]
+mod toy;
+pub mod workers;
 
 pub use error::MeasureError;
 pub use predictions::Predictions;
