@@ -1,0 +1,6 @@
+//! One suite for all devices that are built in. Tolerances stand where they are used.
+
+mod arguments;
+mod devices;
+mod gradients;
+mod states;
