@@ -244,7 +244,7 @@ pub struct BlockDescriptor {
     /// Paper and year.
     pub citation: String,
     /// JSON Schema of the parameters (an object schema). Beside the keys of [`ParamSpec`]: `x-positional` (names of the arguments
-    /// that may be given without one, in order) and, in `collect`'s schema, `x-one` (see [`BlockDescriptor::one`]).
+    /// that may be given without one, in order), `x-sources` in the schema of `data`, and `x-one` in that of `collect`.
     pub params: Json,
 }
 
@@ -259,7 +259,12 @@ impl BlockDescriptor {
         words(self.params.get("x-positional"))
     }
 
-    /// Words of `collect`'s `recorder` whose part is one model rather than several.
+    /// Names of data sets that are built in rather than files beside the recipe (`x-sources` of the schema of `data`).
+    pub fn sources(&self) -> Vec<&str> {
+        words(self.params.get("x-sources"))
+    }
+
+    /// Words of `collect`'s `recorder` whose part is one model rather than several (`x-one`, of the schema or of `recorder`).
     pub fn one(&self) -> Vec<&str> {
         words(self.params.get("x-one").or_else(|| self.params.pointer("/properties/recorder/x-one")))
     }

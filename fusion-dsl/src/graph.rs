@@ -102,7 +102,7 @@ pub enum Schedule {
         max: f64,
         /// At the start of training; a 25th of `max` unless set.
         start: f64,
-        /// At its end; a 10 000th of a 25th of `max` unless set.
+        /// At its end; a 10 000th of `start` unless set.
         end: f64,
         /// The share of the training that is spent going up; 30 % unless set.
         warmup: f64,

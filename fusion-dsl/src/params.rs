@@ -29,6 +29,8 @@ pub enum ParamKind {
     Span,
     /// A number of examples (`512 samples`, or bare).
     Samples,
+    /// A number of tokens (`2048 tokens`, or bare).
+    Tokens,
     /// A half-open range of fractions (`90%..100%`).
     Range,
     /// One of a closed list of words, with a doc line each (may be empty).
@@ -53,6 +55,7 @@ impl fmt::Display for ParamKind {
             ParamKind::Bytes => f.write_str("bytes"),
             ParamKind::Span => f.write_str("span of training"),
             ParamKind::Samples => f.write_str("samples"),
+            ParamKind::Tokens => f.write_str("tokens"),
             ParamKind::Range => f.write_str("range of fractions"),
             ParamKind::Word(words) => {
                 let names: Vec<_> = words.iter().map(|(word, _)| word.as_str()).collect();
@@ -67,8 +70,8 @@ impl fmt::Display for ParamKind {
 
 /// One parameter of a method, read from its schema.
 ///
-/// Schema keys beyond JSON Schema's own: `x-unit` (`fraction`, `seed`, `bytes`, `span`, `samples`, `range`, `schedule`, `model`),
-/// `x-bare` (the unit of a span written as a bare number), `x-varies` (may be set by `on` rules and by schedules over layers),
+/// Schema keys beyond JSON Schema's own: `x-unit` (`fraction`, `seed`, `bytes`, `span`, `samples`, `tokens`, `range`, `schedule`,
+/// `model`), `x-bare` (the unit of a span written as a bare number), `x-varies` (may be set by `on` rules and by schedules over layers),
 /// `x-input` (may be set per input, on an edge).
 #[derive(Clone, Debug, PartialEq)]
 pub struct ParamSpec {
@@ -172,6 +175,7 @@ impl<'a> Reader<'a> {
             Some("bytes") => return ParamKind::Bytes,
             Some("span") => return ParamKind::Span,
             Some("samples") => return ParamKind::Samples,
+            Some("tokens") => return ParamKind::Tokens,
             Some("range") => return ParamKind::Range,
             Some("schedule") => {
                 let whole = target.get("type").and_then(Json::as_str) == Some("integer");

@@ -139,6 +139,9 @@ fn print_item(item: &Item, out: &mut String) {
             match &it.source {
                 ModelSource::From(text) => push(out, &[" from ", &quote(&text.value)]),
                 ModelSource::Of(it) => push(out, &[" of ", &call(it)]),
+                ModelSource::OfFrom { of, from } => {
+                    push(out, &[" of ", &call(of), " from ", &quote(&from.value)]);
+                }
             }
             settings(&it.settings, out);
         }

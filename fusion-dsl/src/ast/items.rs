@@ -19,7 +19,7 @@ pub enum Item {
     Param(Param),
     /// `let name = value`
     Let(Let),
-    /// `model name from "…" { … }`, `model name of mlp(…) { … }`
+    /// `model name from "…" { … }`, `model name of mlp(…) { … }`, `model name of mlp(…) from "…" { … }`
     Model(Model),
     /// `data name from "…" { … }`
     Data(Data),
@@ -127,6 +127,23 @@ pub enum ModelSource {
     From(Text),
     /// `of mlp(inputs: 784)`
     Of(Call),
+    /// `of mlp(inputs: 784) from "foreign.pt"`
+    OfFrom {
+        /// The architecture and its arguments.
+        of: Call,
+        /// Where its weights are.
+        from: Text,
+    },
+}
+
+impl ModelSource {
+    /// The architecture and its arguments, if it names one.
+    pub fn network(&self) -> Option<&Call> {
+        match self {
+            ModelSource::From(_) => None,
+            ModelSource::Of(call) | ModelSource::OfFrom { of: call, .. } => Some(call),
+        }
+    }
 }
 
 /// `data held_out from "cifar10:train" { split = 90%..100% }`

@@ -91,7 +91,7 @@ impl Build<'_> {
         for (input, span) in inputs {
             let Some(input) = input else { continue };
             if let Some(port) = port
-                && !self.fits(&input, span, port, verb)
+                && !(self.fits(&input, span, port, verb) && self.is_one(&input, span, port))
             {
                 wiring.broken.push(role.to_owned());
                 continue;
@@ -145,15 +145,34 @@ impl Build<'_> {
         found.push((None, span));
     }
 
+    /// A port for one input, and the ends of a path, take no part that holds several models.
+    fn is_one(&mut self, input: &Ref, span: Span, port: &Port) -> bool {
+        if (port.max != Some(1) && port.role != "between") || !self.is_several(input) {
+            return true;
+        }
+        let name = self.source(span);
+        let diagnostic = Diagnostic::new(
+            Code::TooManyInputs,
+            span,
+            format!("`{}` takes one model, `{name}` is several", port.role),
+        )
+        .secondary(self.raw(input.node).name_span, "declared here")
+        .help("average or select them first");
+        self.say(diagnostic);
+        false
+    }
+
     /// Whether a result may be connected to a port. What measures or teaches with a model's outputs takes ensembles too.
     fn fits(&mut self, input: &Ref, span: Span, port: &Port, verb: Verb) -> bool {
         let space = self.space(input);
         let predicts = matches!(verb, Verb::Evaluate | Verb::Distill | Verb::Select | Verb::Ensemble)
             && port.space == Space::Model
             && space == Space::Ensemble;
+        // The engine takes models from along the path.
+        let sampled = verb == Verb::Ensemble && port.space == Space::Model && space == Space::Path;
         // The engine subtracts the base.
         let task_vector = port.space == Space::Delta && space == Space::Model;
-        if space == port.space || predicts || task_vector {
+        if space == port.space || predicts || sampled || task_vector {
             return true;
         }
         let what = self.describe(input);
@@ -170,6 +189,8 @@ impl Build<'_> {
             (Space::Path, Space::Model) => {
                 diagnostic.help("a path joins two models: `connect NAME using linear { between a and b }`")
             }
+            (Space::Model, Space::Path) => diagnostic
+                .help("one point of a path is a model: `average NAME using point { path …; at = 0.5 }`"),
             _ => diagnostic,
         };
         self.say(diagnostic);
@@ -212,12 +233,10 @@ impl Build<'_> {
             if wiring.broken.contains(&port.role) {
                 continue;
             }
-            let of_port: Vec<(Span, bool)> = wiring
-                .edges
-                .iter()
-                .filter(|edge| edge.role == port.role)
-                .map(|edge| (edge.span, self.is_several(&edge.input)))
-                .collect();
+            let mut of_port: Vec<(Span, bool)> = Vec::new();
+            for edge in wiring.edges.iter().filter(|edge| edge.role == port.role) {
+                of_port.push((edge.span, self.is_several(&edge.input)));
+            }
             let (role, min) = (port.role.as_str(), port.min);
             let count = of_port.len() as u32;
             let open = of_port.iter().any(|(_, several)| *several);

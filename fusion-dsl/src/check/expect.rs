@@ -2,19 +2,16 @@
 
 use crate::ast::{self, Expr, ExprKind};
 use crate::codes::Code;
-use crate::descriptor::Space;
 use crate::diag::Diagnostic;
 use crate::eval::value::{Val, binary, unary};
-use crate::graph::{Formula, NodeKind, Ref, Value};
+use crate::graph::{Formula, NodeKind, Value};
 use crate::resolve::build::{Build, Place};
 use crate::resolve::names::Target;
-use crate::resolve::statics::MODEL_FACTS;
 use crate::span::Span;
-use crate::suggest;
 
 /// What a formula gives.
 #[derive(Clone, Debug)]
-enum Typed {
+pub(crate) enum Typed {
     /// Known now.
     Known(Val),
     /// A number known later; `bytes` may be compared with sizes.
@@ -23,6 +20,11 @@ enum Typed {
         bytes: bool,
     },
     /// True or false, known later.
+    /// A number of each of several results (`tuned[*].layers`), known later. A comparison holds if it holds for all of them.
+    Each {
+        formulas: Vec<Formula>,
+        bytes: bool,
+    },
     Truth(Formula),
     Poison,
 }
@@ -46,7 +48,7 @@ impl Build<'_> {
                 self.say(Diagnostic::new(Code::NotACondition, span, message));
                 return None;
             }
-            Typed::Number { .. } => {
+            Typed::Number { .. } | Typed::Each { .. } => {
                 let diagnostic = Diagnostic::new(
                     Code::NotACondition,
                     span,
@@ -80,19 +82,7 @@ impl Build<'_> {
 
     fn formula_of(&mut self, place: &Place, expr: &Expr) -> Typed {
         match &expr.kind {
-            ExprKind::Ref(reference) => match self.resolve(place, reference) {
-                Target::Poison => Typed::Poison,
-                Target::Value(value) => Typed::Known(value),
-                Target::Word(word) => {
-                    self.unknown(place, &word, expr.span);
-                    Typed::Poison
-                }
-                Target::Node(node, rest) => {
-                    let words: Vec<&str> = rest.iter().map(|name| name.text.as_str()).collect();
-                    let last = rest.last().map_or(expr.span, |name| name.span);
-                    self.fact(&node, &words, expr.span, last)
-                }
-            },
+            ExprKind::Ref(reference) => self.named(place, reference),
             ExprKind::Unary { op, operand } => {
                 let operand = self.formula(place, operand);
                 match (op.word(), operand) {
@@ -102,6 +92,10 @@ impl Build<'_> {
                     }
                     ("-", Typed::Number { formula, bytes }) => {
                         Typed::Number { formula: prefix("-", formula), bytes }
+                    }
+                    ("-", Typed::Each { formulas, bytes }) => {
+                        let formulas = formulas.into_iter().map(|formula| prefix("-", formula)).collect();
+                        Typed::Each { formulas, bytes }
                     }
                     ("not", Typed::Truth(formula)) => Typed::Truth(prefix("not", formula)),
                     (word, _) => {
@@ -138,81 +132,6 @@ impl Build<'_> {
         })
     }
 
-    fn fact(&mut self, node: &Ref, words: &[&str], span: Span, last: Span) -> Typed {
-        let name = self.raw(node.node).name.clone();
-        // A part stands before the fact: `soup.best_single.layers`.
-        let mut of = node.clone();
-        let mut rest = words;
-        if of.part.is_none()
-            && let Some(first) = words.first()
-            && self.parts(node.node).contains(first)
-        {
-            of.part = Some((*first).to_owned());
-            rest = &words[1..];
-        }
-        let mut fact: Vec<&str> = of.part.as_deref().into_iter().collect();
-        fact.extend_from_slice(rest);
-        let formula = Formula::Fact { node: node.node, fact: fact.join("."), span };
-        let space = self.space(&of);
-        let Some(word) = rest.last().copied() else {
-            let diagnostic =
-                Diagnostic::new(Code::UnknownFact, span, format!("{} is not a number", self.describe(&of)));
-            let diagnostic = match space {
-                Space::Model => diagnostic.help(format!(
-                    "name a fact of it: {}",
-                    suggest::list(
-                        MODEL_FACTS
-                            .iter()
-                            .map(|fact| format!("{name}.{fact}"))
-                            .collect::<Vec<_>>()
-                            .iter()
-                            .map(String::as_str),
-                        8
-                    )
-                )),
-                Space::Scores => diagnostic.help(format!("name a score: `{name}.INPUT`")),
-                _ => diagnostic,
-            };
-            self.say(diagnostic);
-            return Typed::Poison;
-        };
-        match space {
-            Space::Scores => Typed::Number { formula, bytes: false },
-            Space::Model if rest.len() == 1 && MODEL_FACTS.contains(&word) => {
-                Typed::Number { formula, bytes: word == "bytes" }
-            }
-            Space::Model => {
-                let mut diagnostic = Diagnostic::new(
-                    Code::UnknownFact,
-                    last,
-                    format!("nothing called `{}` is known of {}", rest.join("."), self.describe(&of)),
-                );
-                diagnostic = match suggest::closest(word, MODEL_FACTS) {
-                    Some(near) => diagnostic.help(format!("did you mean `{near}`?")).fix(
-                        format!("change it to `{near}`"),
-                        last,
-                        near,
-                    ),
-                    None => diagnostic
-                        .help(format!("known are {}", suggest::list(MODEL_FACTS, 8)))
-                        .note("what a model scores is measured by `evaluate`"),
-                };
-                self.say(diagnostic);
-                Typed::Poison
-            }
-            _ => {
-                let diagnostic = Diagnostic::new(
-                    Code::UnknownFact,
-                    last,
-                    format!("nothing is known of {} without measuring it", self.describe(&of)),
-                )
-                .help("measure it with an `evaluate` stage");
-                self.say(diagnostic);
-                Typed::Poison
-            }
-        }
-    }
-
     fn combine(&mut self, op: &str, left: Typed, right: Typed, span: Span) -> Typed {
         let binary_formula = |left: Formula, right: Formula| Formula::Binary {
             op: op.to_owned(),
@@ -232,7 +151,7 @@ impl Build<'_> {
             if let (Some(a), Some(b)) = (truth(&left), truth(&right)) {
                 return Typed::Truth(binary_formula(a, b));
             }
-        } else if let (Some((a, a_bytes)), Some((b, b_bytes))) = (amount(&left), amount(&right)) {
+        } else if let (Some((a, a_bytes)), Some((b, b_bytes))) = (amounts(&left), amounts(&right)) {
             // A fact in bytes goes with sizes and plain numbers, other facts with plain numbers only.
             let size = |typed: &Typed| matches!(typed, Typed::Known(Val::Bytes(_)));
             let fits = (b_bytes || !size(&left)) && (a_bytes || !size(&right));
@@ -242,12 +161,25 @@ impl Build<'_> {
                 self.say(Diagnostic::new(Code::BadArithmetic, span, "division by zero"));
                 return Typed::Poison;
             }
+            if a.len() != b.len() && a.len() != 1 && b.len() != 1 {
+                let message =
+                    format!("`{op}` goes over {} results on the left, {} on the right", a.len(), b.len());
+                self.say(Diagnostic::new(Code::TypeMismatch, span, message));
+                return Typed::Poison;
+            }
             if fits {
-                let formula = binary_formula(a, b);
-                return if compares {
-                    Typed::Truth(formula)
-                } else {
-                    Typed::Number { formula, bytes: (a_bytes || b_bytes) && op != "/" }
+                // One number stands for as many as there are on the other side.
+                let count = a.len().max(b.len());
+                let at =
+                    |list: &[Formula], index: usize| list[if list.len() == 1 { 0 } else { index }].clone();
+                let mut formulas: Vec<Formula> =
+                    (0..count).map(|index| binary_formula(at(&a, index), at(&b, index))).collect();
+                let bytes = (a_bytes || b_bytes) && op != "/";
+                let several = matches!(left, Typed::Each { .. }) || matches!(right, Typed::Each { .. });
+                return match (compares, several) {
+                    (true, _) => Typed::Truth(all(formulas)),
+                    (false, true) => Typed::Each { formulas, bytes },
+                    (false, false) => Typed::Number { formula: formulas.swap_remove(0), bytes },
                 };
             }
         }
@@ -269,12 +201,31 @@ fn truth(typed: &Typed) -> Option<Formula> {
     }
 }
 
-/// A number's formula, and whether it counts bytes.
-fn amount(typed: &Typed) -> Option<(Formula, bool)> {
+/// That all conditions hold. Pairs of pairs, since a loop may make more of them than a chain could be deep.
+fn all(mut formulas: Vec<Formula>) -> Formula {
+    while formulas.len() > 1 {
+        let mut pairs = Vec::with_capacity(formulas.len().div_ceil(2));
+        let mut rest = formulas.into_iter();
+        while let Some(left) = rest.next() {
+            pairs.push(match rest.next() {
+                Some(right) => {
+                    Formula::Binary { op: "and".to_owned(), left: Box::new(left), right: Box::new(right) }
+                }
+                None => left,
+            });
+        }
+        formulas = pairs;
+    }
+    formulas.pop().unwrap_or(Formula::Value(Value::Bool(true)))
+}
+
+/// The formulas of one number or of each of several, and whether they count bytes.
+fn amounts(typed: &Typed) -> Option<(Vec<Formula>, bool)> {
     match typed {
-        Typed::Number { formula, bytes } => Some((formula.clone(), *bytes)),
-        Typed::Known(value @ Val::Number { .. }) => Some((Formula::Value(value.lower()?), false)),
-        Typed::Known(value @ Val::Bytes(_)) => Some((Formula::Value(value.lower()?), true)),
+        Typed::Number { formula, bytes } => Some((vec![formula.clone()], *bytes)),
+        Typed::Each { formulas, bytes } => Some((formulas.clone(), *bytes)),
+        Typed::Known(value @ Val::Number { .. }) => Some((vec![Formula::Value(value.lower()?)], false)),
+        Typed::Known(value @ Val::Bytes(_)) => Some((vec![Formula::Value(value.lower()?)], true)),
         _ => None,
     }
 }
@@ -284,6 +235,7 @@ fn shown(typed: &Typed) -> String {
         Typed::Known(value) => value.kind(),
         Typed::Number { bytes: true, .. } => "a number of bytes".into(),
         Typed::Number { .. } => "a number".into(),
+        Typed::Each { .. } => "several numbers".into(),
         Typed::Truth(_) => "a condition".into(),
         Typed::Poison => "a broken value".into(),
     }

@@ -2,12 +2,13 @@
 
 use crate::ast::{self, Item};
 use crate::codes::Code;
-use crate::descriptor::Space;
+use crate::descriptor::{BlockDescriptor, Space};
 use crate::diag::Diagnostic;
 use crate::eval::value::Val;
 use crate::graph::{ModelSource, Node, NodeKind, Ref, Setting, Value};
 use crate::import::join;
 use crate::resolve::build::{Build, Place, Raw};
+use crate::span::Span;
 
 use super::settings::{Level, Owner};
 use super::tables;
@@ -51,60 +52,48 @@ impl Build<'_> {
                     .help("add `adapter = \"PATH\"`");
                     self.say(diagnostic);
                 }
-                let path = self.interpolate(place, &text.value, text.span)?;
-                if path.trim().is_empty() {
-                    let diagnostic =
-                        Diagnostic::new(Code::WrongType, text.span, "the path of a model is empty");
-                    self.say(diagnostic);
-                    return None;
-                }
-                Some(NodeKind::Model { source: ModelSource::Checkpoint(join(&folder, &path)), settings })
+                let path = self.checkpoint(place, text)?;
+                Some(NodeKind::Model { source: ModelSource::Checkpoint(path), settings })
             }
-            ast::ModelSource::Of(call) => {
-                let owner = Owner { name: "network", ports: &[], specs: None };
-                let settings = self.settings(place, &it.settings, owner, Level::Block);
-                let mut arguments = std::collections::BTreeMap::new();
-                let mut good = true;
-                for (index, arg) in call.args.iter().enumerate() {
-                    let value = self.eval(place, &arg.value);
-                    let name = arg.name.as_ref().map_or_else(|| index.to_string(), |name| name.text.clone());
-                    if arguments.contains_key(&name) {
-                        let span = arg.name.as_ref().map_or(arg.value.span, |name| name.span);
-                        let message = format!("`{name}` is given twice");
-                        self.say(Diagnostic::new(Code::BadArgument, span, message));
-                        continue;
-                    }
-                    match value.lower() {
-                        Some(value) => {
-                            arguments.insert(name, value);
-                        }
-                        None => good = false,
-                    }
-                }
-                good.then(|| NodeKind::Model {
-                    source: ModelSource::Network { name: call.function.dotted(), arguments, from: None },
-                    settings,
-                })
-            }
+            ast::ModelSource::Of(call) => self.network(place, it, call, None),
+            ast::ModelSource::OfFrom { of, from } => self.network(place, it, of, Some(from)),
         }
     }
 
-    fn data(&mut self, place: &Place, it: &ast::Data) -> Option<NodeKind> {
-        let owner = Owner { name: "data", ports: &[], specs: None };
-        let settings = self.settings(place, &it.settings, owner, Level::Block);
-        if let Some(split) = settings.iter().find(|setting| setting.name == "split")
-            && let Value::Range { start, end } = split.value
-        {
-            if !(0.0..=1.0).contains(&start) || !(0.0..=1.0).contains(&end) {
-                let message = "`split` is a range of fractions: `90%..100%`";
-                self.say(Diagnostic::new(Code::OutOfRange, split.value_span, message));
-            } else if start >= end {
-                let message = "the range holds nothing";
-                self.say(Diagnostic::new(Code::EmptyRange, split.value_span, message));
-            }
+    /// The path of a checkpoint, relative to the recipe's folder.
+    pub(crate) fn checkpoint(&mut self, place: &Place, text: &ast::Text) -> Option<String> {
+        let path = self.interpolate(place, &text.value, text.span)?;
+        if path.trim().is_empty() {
+            self.say(Diagnostic::new(Code::WrongType, text.span, "the path of a model is empty"));
+            return None;
         }
+        Some(join(&self.unit(place.unit).folder, &path))
+    }
+
+    fn data(&mut self, place: &Place, it: &ast::Data) -> Option<NodeKind> {
+        let block = self.world.data_settings();
+        let settings = self.block(place, block, "data", &it.settings, it.name.span);
         let source = self.interpolate(place, &it.from.value, it.from.span)?;
-        Some(NodeKind::Data { source: join(&self.unit(place.unit).folder, &source), settings })
+        // A built-in set is no file beside the recipe.
+        let built_in = block.is_some_and(|block| block.sources().contains(&source.as_str()));
+        let source = if built_in { source } else { join(&self.unit(place.unit).folder, &source) };
+        Some(NodeKind::Data { source, settings })
+    }
+
+    /// The settings of a block that has a table in the world, or is not checked without one.
+    pub(crate) fn block(
+        &mut self,
+        place: &Place,
+        block: Option<&BlockDescriptor>,
+        name: &str,
+        fields: &[ast::Field],
+        span: Span,
+    ) -> Vec<Setting> {
+        let specs = block.map(BlockDescriptor::parameters);
+        let owner = Owner { name, ports: &[], specs: specs.as_deref() };
+        let settings = self.settings(place, fields, owner, Level::Block);
+        self.missing(owner, fields, span, " = ");
+        settings
     }
 
     fn save(&mut self, place: &Place, it: &ast::Save) -> Option<NodeKind> {
@@ -133,7 +122,8 @@ impl Build<'_> {
                 refuse(self, message, "average or select them first")
             }
             Val::Node(node) => match self.space(&node) {
-                Space::Model | Space::Delta => Some(node),
+                // A path is written as its control points.
+                Space::Model | Space::Delta | Space::Path => Some(node),
                 Space::Scores => {
                     let message = format!("{} cannot be saved as a checkpoint", self.describe(&node));
                     refuse(self, message, "write scores with `report [NAME] to \"…\"`")
@@ -161,14 +151,13 @@ impl Build<'_> {
     }
 
     fn report(&mut self, place: &Place, it: &ast::Report) -> Option<NodeKind> {
-        let owner = Owner { name: "report", ports: &[], specs: None };
-        let settings = self.settings(place, &it.settings, owner, Level::Block);
+        let settings = self.block(place, self.world.report_settings(), "report", &it.settings, it.to.span);
         let path = self.target(place, &it.to);
         let mut inputs = Vec::new();
         let mut broken = it.what.is_empty();
         for what in &it.what {
-            for (input, _) in self.inputs(place, what) {
-                match input {
+            for (input, span) in self.inputs(place, what) {
+                match input.filter(|input| self.reports(input, span)) {
                     Some(input) => inputs.push(input),
                     None => broken = true,
                 }
@@ -181,6 +170,31 @@ impl Build<'_> {
             );
         }
         if broken { None } else { Some(NodeKind::Report { inputs, path: path?, settings }) }
+    }
+
+    /// Whether there is something to say of a result.
+    fn reports(&mut self, input: &Ref, span: Span) -> bool {
+        let several = self.is_several(input);
+        if !several && matches!(self.space(input), Space::Scores | Space::Path | Space::Model | Space::Delta)
+        {
+            return true;
+        }
+        let what = self.describe(input);
+        let mut diagnostic = Diagnostic::new(
+            Code::WrongSpace,
+            span,
+            format!("`report` takes scores, paths, models and trainings, this is {what}"),
+        )
+        .secondary(self.raw(input.node).name_span, "declared here");
+        if several {
+            diagnostic = diagnostic
+                .note("it is several models")
+                .help(format!("report the training itself: `{}`", self.raw(input.node).name));
+        } else if self.space(input) == Space::Ensemble {
+            diagnostic = diagnostic.help("measure it with an `evaluate` stage and report the scores");
+        }
+        self.say(diagnostic);
+        false
     }
 
     /// Where something is written.
@@ -196,6 +210,5 @@ impl Build<'_> {
 
 /// A setting that the compiler adds.
 pub(crate) fn added(name: &str, value: Value) -> Setting {
-    use crate::span::Span;
     Setting { name: name.to_owned(), value, span: Span::NONE, value_span: Span::NONE }
 }

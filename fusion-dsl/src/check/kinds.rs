@@ -3,6 +3,7 @@
 use crate::codes::Code;
 use crate::descriptor::{ParamKind, Space};
 use crate::diag::Diagnostic;
+use crate::eval::schedule::SPANS;
 use crate::eval::value::{Val, whole};
 use crate::resolve::build::{Build, Place};
 use crate::span::Span;
@@ -66,6 +67,7 @@ impl Kind {
             Kind::Of(ParamKind::Bytes) => "a size (`5 GB`)".into(),
             Kind::Of(ParamKind::Span) => "a span of training (`40 epochs`, `200 steps`)".into(),
             Kind::Of(ParamKind::Samples) => "a number of samples (`512 samples`)".into(),
+            Kind::Of(ParamKind::Tokens) => "a number of tokens (`2048 tokens`)".into(),
             Kind::Of(ParamKind::Range) => "a range of fractions (`90%..100%`)".into(),
             Kind::Of(ParamKind::Schedule(inner)) => {
                 format!("{} or a schedule over time", Kind::Of((**inner).clone()).describe())
@@ -195,6 +197,7 @@ impl Build<'_> {
             }
             Kind::List(inner) => return self.list_misfit(place, inner, value, span, subject, wrong),
         };
+        let of = if let ParamKind::Schedule(inner) = of { &**inner } else { of };
         match (of, value) {
             (ParamKind::Bool, Val::Bool(_)) | (ParamKind::Text, Val::Text(_)) => None,
             (ParamKind::Number, Val::Number { .. }) => None,
@@ -216,7 +219,10 @@ impl Build<'_> {
                 }
                 fail(diagnostic)
             }
-            (ParamKind::Count | ParamKind::Seed, Val::Number { value, percent }) => {
+            (
+                ParamKind::Count | ParamKind::Seed | ParamKind::Samples | ParamKind::Tokens,
+                Val::Number { value, percent },
+            ) => {
                 if *percent {
                     return fail(wrong(Code::WrongUnit).help("write the number without `%`"));
                 }
@@ -249,14 +255,29 @@ impl Build<'_> {
             (ParamKind::Bytes, Val::Number { value, percent: false }) => {
                 fail(wrong(Code::MissingUnit).help(format!("write the unit: `{value} GB`, `{value} MiB`")))
             }
-            (ParamKind::Span, Val::Quantity { .. }) => None,
+            (ParamKind::Span, Val::Quantity { value, unit }) if SPANS.contains(unit) => {
+                (*value < 0.0).then(|| {
+                    let message = format!("{subject} takes {}, not a negative one", kind.describe());
+                    Box::new(Some(Diagnostic::new(Code::OutOfRange, span, message)))
+                })
+            }
             (ParamKind::Span, Val::Number { value, percent: false }) => fail(
                 wrong(Code::MissingUnit).help(format!("write the unit: `{value} epochs`, `{value} steps`")),
             ),
             (
-                ParamKind::Bytes | ParamKind::Span,
+                ParamKind::Bytes | ParamKind::Span | ParamKind::Samples | ParamKind::Tokens,
                 Val::Bytes(_) | Val::Quantity { .. } | Val::Number { .. },
             ) => fail(wrong(Code::WrongUnit)),
+            (ParamKind::Range, Val::Range { start, end, .. }) => {
+                if !(0.0..=1.0).contains(start) || !(0.0..=1.0).contains(end) {
+                    let message = format!("{subject} is a range of fractions: `90%..100%`");
+                    return fail(Diagnostic::new(Code::OutOfRange, span, message));
+                }
+                if start >= end {
+                    return fail(Diagnostic::new(Code::EmptyRange, span, "the range holds nothing"));
+                }
+                None
+            }
             (ParamKind::Word(words), Val::Word(word)) => {
                 if words.iter().any(|(known, _)| known == word) {
                     return None;

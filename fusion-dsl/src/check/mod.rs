@@ -2,9 +2,11 @@
 
 pub(crate) mod edges;
 pub(crate) mod expect;
+pub(crate) mod facts;
 pub(crate) mod items;
 pub(crate) mod kinds;
 pub(crate) mod methods;
+pub(crate) mod network;
 pub(crate) mod rules;
 pub(crate) mod settings;
 pub(crate) mod stage;

@@ -6,8 +6,8 @@ use crate::ast::{Expr, Field};
 use crate::codes::Code;
 use crate::descriptor::{ParamKind, ParamSpec, Port};
 use crate::diag::Diagnostic;
-use crate::eval::value::{Val, bounds};
-use crate::graph::Setting;
+use crate::eval::value::{Val, bounds, unit_named};
+use crate::graph::{Schedule, Setting};
 use crate::resolve::build::{Build, Place};
 use crate::span::Span;
 use crate::suggest;
@@ -94,37 +94,13 @@ impl Build<'_> {
         if !self.allowed_at(field, spec, owner, level) {
             return None;
         }
-        let subject = format!("`{name}`");
         let value = match value {
-            Val::Schedule(schedule) if kind.is_numeric() => {
-                if !spec.varies {
-                    self.cannot_vary(field, owner);
-                    return None;
-                }
-                let (low, high) = bounds(&schedule);
-                let mut good = true;
-                for end in [low, high] {
-                    let ends = Val::number(end);
-                    let fits = match spec.kind {
-                        // Between whole numbers a schedule of counts is rounded by who uses it.
-                        ParamKind::Count => end >= 0.0,
-                        _ => !matches!(self.fit(place, &kind, ends, field.value.span, &subject), Val::Poison),
-                    };
-                    good = good && fits;
-                    if !good {
-                        break;
-                    }
-                }
-                if !good {
-                    return None;
-                }
-                if !self.within(spec, low, field.value.span) || !self.within(spec, high, field.value.span) {
-                    return None;
-                }
-                Val::Schedule(schedule)
+            Val::Schedule(schedule) if kind.is_numeric() || matches!(spec.kind, ParamKind::Schedule(_)) => {
+                self.scheduled(place, field, spec, owner, schedule)?
             }
             value => {
-                let value = self.fit(place, &kind, value, field.value.span, &subject);
+                let subject = format!("`{name}`");
+                let value = self.fit(place, &kind, unified(spec, value), field.value.span, &subject);
                 if !self.in_bounds(spec, &value, field.value.span) {
                     return None;
                 }
@@ -132,6 +108,53 @@ impl Build<'_> {
             }
         };
         lowered(value)
+    }
+
+    /// A schedule where the parameter may vary, all of its values allowed ones.
+    fn scheduled(
+        &mut self,
+        place: &Place,
+        field: &Field,
+        spec: &ParamSpec,
+        owner: Owner<'_>,
+        schedule: Schedule,
+    ) -> Option<Val> {
+        let span = field.value.span;
+        let inner = match &spec.kind {
+            ParamKind::Schedule(inner) => (**inner).clone(),
+            _ if !spec.varies => {
+                self.cannot_vary(field, owner);
+                return None;
+            }
+            other => other.clone(),
+        };
+        if let (Some(what), false) = (schedule.over_time(), matches!(spec.kind, ParamKind::Schedule(_))) {
+            let name = &spec.name;
+            self.say(
+                Diagnostic::new(
+                    Code::OverTime,
+                    span,
+                    format!("`{name}` of `{}` varies over layers, {what} over time", owner.name),
+                )
+                .help("over layers there are `ramp`, `curve`, `steps` and `cosine` without a `cycle`"),
+            );
+            return None;
+        }
+        let (low, high) = bounds(&schedule);
+        for end in [low, high] {
+            // Between whole numbers a schedule of counts is rounded by who uses it.
+            let kind = Kind::Of(if inner == ParamKind::Count { ParamKind::Number } else { inner.clone() });
+            let fit = self.fit(place, &kind, Val::number(end), span, &format!("`{}`", spec.name));
+            if matches!(fit, Val::Poison) || !self.within(spec, end, span) {
+                return None;
+            }
+        }
+        if inner == ParamKind::Count && low < 0.0 {
+            let message = format!("`{}` takes whole numbers, not negative ones", spec.name);
+            self.say(Diagnostic::new(Code::OutOfRange, span, message));
+            return None;
+        }
+        Some(Val::Schedule(schedule))
     }
 
     /// Evaluates without complaints: for values whose setting is the mistake.
@@ -184,8 +207,11 @@ impl Build<'_> {
         )
         .help("set it once, in the stage's block, to a plain value");
         if let Some(specs) = owner.specs {
-            let varying: Vec<&str> =
-                specs.iter().filter(|spec| spec.varies).map(|spec| spec.name.as_str()).collect();
+            let varying: Vec<&str> = specs
+                .iter()
+                .filter(|spec| spec.varies || matches!(spec.kind, ParamKind::Schedule(_)))
+                .map(|spec| spec.name.as_str())
+                .collect();
             if !varying.is_empty() {
                 diagnostic = diagnostic.note(format!("{} may vary", suggest::list(varying, 8)));
             }
@@ -220,6 +246,46 @@ impl Build<'_> {
         }
         self.say(diagnostic);
         false
+    }
+
+    /// Complains about required parameters that are not among `fields`; whether there are none. It looks at the text: a mistaken
+    /// value is not a missing one, nor is a misspelt name. `sign` stands between a name and its value.
+    pub(crate) fn missing(&mut self, owner: Owner<'_>, fields: &[Field], span: Span, sign: &str) -> bool {
+        let specs = owner.specs.unwrap_or_default();
+        let absent: Vec<&ParamSpec> = specs
+            .iter()
+            .filter(|spec| spec.required && !fields.iter().any(|field| field.name.text == spec.name))
+            .collect();
+        let unknown = fields.iter().filter(|field| !specs.iter().any(|spec| spec.name == field.name.text));
+        let meant: Vec<&str> = unknown
+            .filter_map(|field| suggest::closest(&field.name.text, specs.iter().map(|s| s.name.as_str())))
+            .collect();
+        for spec in &absent {
+            if !meant.contains(&spec.name.as_str()) {
+                self.missing_parameter(owner, spec, span, "", sign);
+            }
+        }
+        absent.is_empty()
+    }
+
+    pub(crate) fn missing_parameter(
+        &mut self,
+        owner: Owner<'_>,
+        spec: &ParamSpec,
+        span: Span,
+        place: &str,
+        sign: &str,
+    ) {
+        let mut diagnostic = Diagnostic::new(
+            Code::MissingParameter,
+            span,
+            format!("`{}` needs `{}`{place}", owner.name, spec.name),
+        )
+        .help(format!("set it: `{}{sign}…` ({})", spec.name, spec.kind));
+        if !spec.doc.is_empty() {
+            diagnostic = diagnostic.note(format!("`{}`: {}", spec.name, spec.doc));
+        }
+        self.say(diagnostic);
     }
 
     fn unknown_parameter(
@@ -279,6 +345,21 @@ impl Build<'_> {
                 .help(format!("it has {}", suggest::list(fitting.iter().map(|spec| spec.name.as_str()), 12))),
         };
         self.say(diagnostic);
+    }
+}
+
+/// One form for what can be written in two: spans with their unit, numbers of samples and tokens without.
+fn unified(spec: &ParamSpec, value: Val) -> Val {
+    match (&spec.kind, value) {
+        (ParamKind::Span, Val::Number { value, percent: false }) => {
+            match spec.bare.as_deref().and_then(unit_named) {
+                Some(unit) => Val::Quantity { value, unit },
+                None => Val::number(value),
+            }
+        }
+        (ParamKind::Samples, Val::Quantity { value, unit: "sample" })
+        | (ParamKind::Tokens, Val::Quantity { value, unit: "token" }) => Val::number(value),
+        (_, value) => value,
     }
 }
 

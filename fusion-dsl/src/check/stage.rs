@@ -7,6 +7,7 @@ use crate::diag::Diagnostic;
 use crate::eval::value::Val;
 use crate::graph::{Collect, Edge, Ref, Stage, Take};
 use crate::resolve::build::{Build, Place};
+use crate::resolve::statics::{MODEL_FACTS, TRAIN_FACTS};
 use crate::span::Span;
 
 use super::edges::Wiring;
@@ -38,9 +39,14 @@ impl Build<'_> {
                     fields.push(field.clone());
                 }
                 Clause::On(on) => rules.push(on),
-                Clause::Edge(edge) => {
-                    self.edge(place, edge, stage.verb, owner, method.is_some(), &mut wiring)
-                }
+                Clause::Edge(edge) => match method.filter(|method| !method.kernel.takes_rules()) {
+                    Some(_) if !edge.rules.is_empty() => {
+                        self.no_rules(&shown, edge.rules[0].selector.span());
+                        let plain = ast::Edge { rules: Vec::new(), ..edge.clone() };
+                        self.edge(place, &plain, stage.verb, owner, true, &mut wiring);
+                    }
+                    _ => self.edge(place, edge, stage.verb, owner, method.is_some(), &mut wiring),
+                },
                 Clause::Between(between) => {
                     if self.belongs(stage, Verb::Connect, "between", between.span) {
                         self.between(place, between, stage.verb, owner, method.is_some(), &mut wiring);
@@ -68,12 +74,12 @@ impl Build<'_> {
                 }
                 Clause::Collect(collect) => {
                     if self.belongs(stage, Verb::Train, "collect", collect.span) {
-                        let settings = self.settings(
-                            place,
-                            &collect.settings,
-                            Owner { name: "collect", ports: &[], specs: None },
-                            Level::Block,
-                        );
+                        let block = self.world.collect_settings();
+                        let settings =
+                            self.block(place, block, "collect", &collect.settings, collect.name.span);
+                        if self.hides_fact(&collect.name) {
+                            continue;
+                        }
                         if let Some(first) = collects.iter().find(|first| first.name == collect.name.text) {
                             let first = first.span;
                             self.say(
@@ -101,13 +107,7 @@ impl Build<'_> {
             && !rules.is_empty()
             && !method.kernel.takes_rules()
         {
-            let diagnostic = Diagnostic::new(
-                Code::NoRules,
-                rules[0].selector.span(),
-                format!("`{shown}` takes no `on` rules"),
-            )
-            .note("it does not work tensor by tensor");
-            self.say(diagnostic);
+            self.no_rules(&shown, rules[0].selector.span());
             rules.clear();
         }
         let rules = self.rules(place, &rules, owner, Level::Rule);
@@ -151,6 +151,24 @@ impl Build<'_> {
         })
     }
 
+    fn no_rules(&mut self, method: &str, span: Span) {
+        let diagnostic = Diagnostic::new(Code::NoRules, span, format!("`{method}` takes no `on` rules"))
+            .note("it does not work tensor by tensor");
+        self.say(diagnostic);
+    }
+
+    /// Whether a part's name is that of a fact, which could then not be asked for.
+    fn hides_fact(&mut self, name: &ast::Name) -> bool {
+        let hides = TRAIN_FACTS.iter().chain(&MODEL_FACTS).any(|fact| *fact == name.text);
+        if hides {
+            let message = format!("`{name}` is a fact of every training, so no part can have this name");
+            let diagnostic = Diagnostic::new(Code::DuplicateName, name.span, message)
+                .help(format!("choose another name: `{name}_models`"));
+            self.say(diagnostic);
+        }
+        hides
+    }
+
     fn belongs(&mut self, stage: &ast::Stage, verb: Verb, clause: &str, span: Span) -> bool {
         if stage.verb == verb {
             return true;
@@ -186,6 +204,7 @@ impl Build<'_> {
             })
         });
         for operand in [&between.from, &between.to] {
+            // Each end is one model.
             self.connect(place, "between", operand, port.as_ref(), verb, wiring, |input, span| Edge {
                 role: "between".to_owned(),
                 input,
@@ -247,16 +266,7 @@ impl Build<'_> {
             } else {
                 (stage.name.span, "")
             };
-            let mut diagnostic = Diagnostic::new(
-                Code::MissingParameter,
-                span,
-                format!("`{}` needs `{}`{place}", owner.name, spec.name),
-            )
-            .help(format!("set it: `{} = …` ({})", spec.name, spec.kind));
-            if !spec.doc.is_empty() {
-                diagnostic = diagnostic.note(format!("`{}`: {}", spec.name, spec.doc));
-            }
-            self.say(diagnostic);
+            self.missing_parameter(owner, spec, span, place, " = ");
         }
     }
 }

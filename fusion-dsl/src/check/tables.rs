@@ -55,6 +55,17 @@ pub(crate) fn model() -> Vec<ParamSpec> {
     ]
 }
 
+/// The block of `model … of`.
+pub(crate) fn fresh() -> Vec<ParamSpec> {
+    vec![spec("seed", ParamKind::Seed, "starts the random stream of the initial weights")]
+}
+
+/// The block of `model … of … from`.
+pub(crate) fn foreign() -> Vec<ParamSpec> {
+    let doc = "tensors of the file and those of the network that they become: `\"theirs = ours\"`";
+    vec![spec("map", ParamKind::List(Box::new(ParamKind::Text)), doc)]
+}
+
 /// The `seed` that every method with random numbers has, unless its schema declares one.
 pub(crate) fn seed() -> ParamSpec {
     spec(

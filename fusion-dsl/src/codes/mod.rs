@@ -119,6 +119,8 @@ codes! {
     Error "F0237" BrokenImport "an imported recipe has errors";
     Error "F0238" UnknownType "no such parameter type";
     Error "F0239" UnknownNetwork "no such network architecture";
+    Error "F0240" OverTime "this schedule runs over time, the parameter varies over layers";
+    Error "F0241" BadNameMap "the map of tensor names is malformed";
 
     // Types, verbs, methods, ports.
     Error "F0301" WrongVerb "the method belongs to another verb";

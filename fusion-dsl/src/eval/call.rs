@@ -3,12 +3,12 @@
 use crate::ast::{Arg, Call};
 use crate::codes::Code;
 use crate::diag::Diagnostic;
-use crate::graph::Schedule;
 use crate::resolve::build::{Build, Place};
 use crate::span::Span;
 use crate::suggest;
 
 use super::random;
+use super::schedule;
 use super::value::{OpError, Val, binary, whole};
 
 /// A function's name, its parameters in order, and how many of them must be given.
@@ -19,7 +19,7 @@ struct Function {
     example: &'static str,
 }
 
-const FUNCTIONS: [Function; 12] = [
+const FUNCTIONS: [Function; 15] = [
     Function { name: "ramp", parameters: &["from", "to"], required: 2, example: "ramp(0.2, 0.6)" },
     Function { name: "curve", parameters: &["points"], required: 1, example: "curve([0, 0.5, 1])" },
     Function { name: "steps", parameters: &["values"], required: 1, example: "steps([0.1, 0.5])" },
@@ -28,6 +28,24 @@ const FUNCTIONS: [Function; 12] = [
         parameters: &["from", "to", "cycle"],
         required: 2,
         example: "cosine(from: 0.1, to: 0)",
+    },
+    Function {
+        name: "cyclic",
+        parameters: &["from", "to", "cycle"],
+        required: 3,
+        example: "cyclic(from: 0.05, to: 0.001, cycle: 4 epochs)",
+    },
+    Function {
+        name: "triangle",
+        parameters: &["from", "to", "cycle"],
+        required: 3,
+        example: "triangle(from: 0.05, to: 0.001, cycle: 4 epochs)",
+    },
+    Function {
+        name: "one_cycle",
+        parameters: &["max", "start", "end", "warmup"],
+        required: 1,
+        example: "one_cycle(max: 0.1)",
     },
     Function {
         name: "uniform",
@@ -54,7 +72,7 @@ pub(crate) fn names() -> impl Iterator<Item = &'static str> {
     FUNCTIONS.iter().map(|function| function.name)
 }
 
-type Given = Vec<Option<(Val, Span)>>;
+pub(super) type Given = Vec<Option<(Val, Span)>>;
 
 impl Build<'_> {
     pub(crate) fn call(&mut self, place: &Place, call: &Call) -> Val {
@@ -85,7 +103,7 @@ impl Build<'_> {
             return Val::Poison;
         }
         let result = match function.name {
-            "ramp" | "cosine" | "curve" | "steps" => schedule(function.name, &given),
+            name if schedule::NAMES.contains(&name) => schedule::make(name, &given),
             "uniform" | "log_uniform" => draw(function.name, &given),
             "min" | "max" => extreme(function.name, &given),
             "len" => match first(&given) {
@@ -97,11 +115,8 @@ impl Build<'_> {
             },
             name => unary(name, &first(&given)),
         };
-        let code = if matches!(function.name, "ramp" | "cosine" | "curve" | "steps") {
-            Code::BadSchedule
-        } else {
-            Code::BadArgument
-        };
+        let code =
+            if schedule::NAMES.contains(&function.name) { Code::BadSchedule } else { Code::BadArgument };
         self.checked(code, call.span, result)
     }
 
@@ -161,55 +176,16 @@ impl Build<'_> {
     }
 }
 
-fn first(given: &Given) -> Val {
+pub(super) fn first(given: &Given) -> Val {
     given.first().and_then(Option::as_ref).map_or(Val::Poison, |(value, _)| value.clone())
 }
 
-fn number(name: &str, given: &Given, slot: usize) -> Result<f64, OpError> {
+pub(super) fn number(name: &str, given: &Given, slot: usize) -> Result<f64, OpError> {
     match given.get(slot).and_then(Option::as_ref) {
         Some((Val::Number { value, .. }, _)) => Ok(*value),
         Some((other, _)) => Err(OpError::new(format!("`{name}` takes numbers, this is {}", other.kind()))),
         None => Err(OpError::new(format!("`{name}` needs another number"))),
     }
-}
-
-fn schedule(name: &str, given: &Given) -> Result<Val, OpError> {
-    Ok(Val::Schedule(match name {
-        "ramp" => Schedule::Ramp { from: number(name, given, 0)?, to: number(name, given, 1)? },
-        "cosine" => {
-            let cycle = match given.get(2).and_then(Option::as_ref) {
-                None => None,
-                Some((value @ Val::Quantity { value: length, .. }, _)) if *length > 0.0 => value.lower(),
-                Some((other, _)) => {
-                    return Err(OpError::new(format!(
-                        "`cycle` is a span of training, this is {}",
-                        other.kind()
-                    ))
-                    .help("for instance `40 epochs`"));
-                }
-            };
-            Schedule::Cosine {
-                from: number(name, given, 0)?,
-                to: number(name, given, 1)?,
-                cycle: cycle.map(Box::new),
-            }
-        }
-        _ => {
-            let Val::List(items) = first(given) else {
-                return Err(OpError::new(format!("`{name}` takes a list of numbers"))
-                    .help(format!("`{name}([0, 0.5, 1])`")));
-            };
-            if items.is_empty() {
-                return Err(OpError::new(format!("`{name}` needs at least one number")));
-            }
-            let points: Option<Vec<f64>> = items
-                .iter()
-                .map(|item| if let Val::Number { value, .. } = item { Some(*value) } else { None })
-                .collect();
-            let points = points.ok_or_else(|| OpError::new(format!("`{name}` takes a list of numbers")))?;
-            if name == "curve" { Schedule::Curve(points) } else { Schedule::Steps(points) }
-        }
-    }))
 }
 
 fn draw(name: &str, given: &Given) -> Result<Val, OpError> {

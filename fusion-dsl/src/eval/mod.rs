@@ -3,5 +3,6 @@
 pub(crate) mod call;
 pub(crate) mod expr;
 pub(crate) mod random;
+pub(crate) mod schedule;
 pub(crate) mod text;
 pub(crate) mod value;

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use crate::check::items::added;
 use crate::codes::Code;
 use crate::diag::Diagnostic;
-use crate::graph::{Graph, Node, NodeId, NodeKind, PluginUse, Value};
+use crate::graph::{Graph, ModelSource, Node, NodeId, NodeKind, PluginUse, Value};
 use crate::hash::{Key, node_key};
 use crate::resolve::build::Raw;
 use crate::world::World;
@@ -59,9 +59,15 @@ pub(crate) fn canonical(
             && !stage.settings.iter().any(|setting| setting.name == "seed")
             && world.method(stage.verb, &stage.method).is_some_and(|method| method.random)
         {
-            // From what the stage computes, so that names and other stages do not matter.
-            let seed = u32::from_le_bytes([key[0], key[1], key[2], key[3]]);
-            stage.settings.push(added("seed", Value::Number(f64::from(seed))));
+            stage.settings.push(added("seed", drawn_seed(&key)));
+            key = node_key(&nodes[at], &nodes, |id| keys[id.0 as usize]);
+        }
+        if let NodeKind::Model { source: ModelSource::Network { name, from: None, .. }, settings } =
+            &mut nodes[at].kind
+            && !settings.iter().any(|setting| setting.name == "seed")
+            && world.networks().iter().any(|block| block.id == *name)
+        {
+            settings.push(added("seed", drawn_seed(&key)));
             key = node_key(&nodes[at], &nodes, |id| keys[id.0 as usize]);
         }
         keys[at] = Some(key);
@@ -81,6 +87,11 @@ pub(crate) fn canonical(
         })
         .collect();
     (Graph { edition, plugins, nodes }, diagnostics)
+}
+
+/// A seed from what a node computes, so that names and other nodes do not matter.
+fn drawn_seed(key: &Key) -> Value {
+    Value::Number(f64::from(u32::from_le_bytes([key[0], key[1], key[2], key[3]])))
 }
 
 /// Kahn's algorithm in the order of the text; broken nodes count as having no inputs. Gives what is left in or behind circles.

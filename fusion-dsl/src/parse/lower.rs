@@ -547,9 +547,10 @@ impl Parts {
             }),
             Rule::let_ => Item::Let(Let { name: names.next()?, value: exprs.next()?, span }),
             Rule::model => {
-                let source = match self.call {
-                    Some(call) => ModelSource::Of(call),
-                    None => ModelSource::From(texts.next()?),
+                let source = match (self.call, texts.next()) {
+                    (Some(of), Some(from)) => ModelSource::OfFrom { of, from },
+                    (Some(call), None) => ModelSource::Of(call),
+                    (None, from) => ModelSource::From(from?),
                 };
                 Item::Model(Model { name: names.next()?, index, source, settings, span })
             }

@@ -10,7 +10,6 @@ use crate::suggest;
 
 use super::build::{Build, Member, Place};
 use super::scope::Binding;
-use super::statics::MODEL_FACTS;
 use crate::descriptor::Space;
 
 /// What a reference means.
@@ -51,7 +50,8 @@ impl Build<'_> {
             return Val::Node(Ref { node: node.node, part: Some(part.text.clone()) });
         }
         let name = self.raw(node.node).name.clone();
-        if MODEL_FACTS.contains(&text) || (node.part.is_none() && self.space(&node) == Space::Scores) {
+        if self.facts_of(&node).contains(&text) || (node.part.is_none() && self.space(&node) == Space::Scores)
+        {
             self.say(
                 Diagnostic::new(Code::NotKnownAtPlanTime, span, format!("`{name}.{text}` is not known yet"))
                     .label("known only when the recipe is planned or run")

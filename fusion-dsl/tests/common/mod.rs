@@ -3,14 +3,18 @@
 
 use std::collections::BTreeMap;
 
-use fusion_dsl::descriptor::{KernelClass, MethodDescriptor, Port, Space, Verb};
+use fusion_dsl::descriptor::{BlockDescriptor, KernelClass, MethodDescriptor, Port, Space, Verb};
 use fusion_dsl::world::{PluginFault, World, plugin_of};
 use fusion_dsl::{Code, Diagnostic, FileId, Span, compile};
 use serde_json::{Value as Json, json};
 
-/// Methods and importable files.
+/// Methods, tables of blocks, and importable files.
 pub struct FakeWorld {
     pub methods: Vec<MethodDescriptor>,
+    /// Architectures; empty in a world that knows none.
+    pub networks: Vec<BlockDescriptor>,
+    /// `data`, `collect`, `report`, in this order; empty in a world that does not know them.
+    pub blocks: Vec<BlockDescriptor>,
     pub files: BTreeMap<String, String>,
 }
 
@@ -25,6 +29,22 @@ impl World for FakeWorld {
 
     fn methods(&self) -> &[MethodDescriptor] {
         &self.methods
+    }
+
+    fn networks(&self) -> &[BlockDescriptor] {
+        &self.networks
+    }
+
+    fn data_settings(&self) -> Option<&BlockDescriptor> {
+        self.blocks.first()
+    }
+
+    fn collect_settings(&self) -> Option<&BlockDescriptor> {
+        self.blocks.get(1)
+    }
+
+    fn report_settings(&self) -> Option<&BlockDescriptor> {
+        self.blocks.get(2)
     }
 
     /// Version 1 of the one plugin is installed.
@@ -115,9 +135,96 @@ fn words(words: &[&str]) -> Json {
     json!({ "type": "string", "enum": words })
 }
 
+fn start() -> Port {
+    port("start", Space::Model, 1, Some(1), false)
+}
+
+fn path() -> Port {
+    port("path", Space::Path, 1, Some(1), false)
+}
+
+fn between() -> Port {
+    port("between", Space::Model, 2, Some(2), false)
+}
+
+fn span() -> Json {
+    json!({ "x-unit": "span" })
+}
+
+fn epochs() -> Json {
+    json!({ "x-unit": "span", "x-bare": "epoch", "exclusiveMinimum": 0.0 })
+}
+
+fn rate() -> Json {
+    json!({ "x-unit": "schedule", "exclusiveMinimum": 0.0, "description": "learning rate" })
+}
+
+fn block(id: &str, params: Json) -> BlockDescriptor {
+    BlockDescriptor {
+        id: id.into(),
+        summary: format!("fake {id}"),
+        formula: String::new(),
+        citation: String::new(),
+        params,
+    }
+}
+
+/// Architectures. `mlp` takes its sizes without names, `resnet` does not.
+pub fn networks() -> Vec<BlockDescriptor> {
+    let size = json!({ "type": "integer", "minimum": 1 });
+    let sizes = json!({ "type": "array", "items": { "type": "integer" }, "minimum": 1 });
+    vec![
+        block(
+            "mlp",
+            json!({ "type": "object", "required": ["inputs", "outputs"],
+                "x-positional": ["inputs", "hidden", "outputs"],
+                "properties": { "inputs": size, "hidden": sizes, "outputs": size,
+                    "activation": words(&["relu", "gelu", "tanh"]), "bias": flag(true),
+                    "dropout": { "type": "number", "x-unit": "fraction" },
+                    "norm": words(&["none", "batch", "layer"]) } }),
+        ),
+        block(
+            "resnet",
+            json!({ "type": "object", "required": ["depth", "classes"],
+                "properties": { "depth": size, "classes": size,
+                    "width": { "type": "number", "exclusiveMinimum": 0.0, "default": 1.0 },
+                    "norm": words(&["batch", "layer"]) } }),
+        ),
+    ]
+}
+
+/// `data`, `collect`, `report`.
+pub fn blocks() -> Vec<BlockDescriptor> {
+    vec![
+        block(
+            "data",
+            json!({ "type": "object", "x-sources": ["digits", "spirals"],
+                "properties": { "split": { "x-unit": "range" },
+                    "limit": { "type": "integer", "x-unit": "samples", "minimum": 1 },
+                    "length": { "type": "integer", "x-unit": "tokens", "minimum": 1 },
+                    "shuffle": { "type": "integer", "x-unit": "seed" },
+                    "noise": { "type": "number", "x-unit": "fraction" },
+                    "classes": { "type": "array", "items": { "type": "integer" } },
+                    "augment": words(&["none", "standard"]) } }),
+        ),
+        block(
+            "collect",
+            json!({ "type": "object", "x-one": ["swa", "ema"],
+                "properties": {
+                    "recorder": { "type": "string", "enum": ["snapshots", "swa", "ema", "fge", "swag"], "default": "snapshots" },
+                    "every": span(), "after": span(), "at": words(&["cycle_end", "cycle_middle"]),
+                    "keep": count() } }),
+        ),
+        block(
+            "report",
+            json!({ "type": "object", "properties": { "title": { "type": "string" }, "plots": flag(true) } }),
+        ),
+    ]
+}
+
 /// The methods of the reference's recipes and the built-in averages.
 pub fn methods() -> Vec<MethodDescriptor> {
-    use KernelClass::{Elementwise, Route, WholeModel, WholeTensor};
+    use KernelClass::{Elementwise, Learn, Route, WholeModel, WholeTensor};
     let metric = || words(&["accuracy", "cross_entropy", "perplexity"]);
     let mut all = vec![
         method(
@@ -177,25 +284,27 @@ pub fn methods() -> Vec<MethodDescriptor> {
         method(
             "adam",
             Verb::Train,
-            vec![port("start", Space::Model, 1, Some(1), false), data()],
-            WholeModel,
-            json!({ "epochs": count(), "rate": { "type": "number", "x-varies": true }, "seed": seed() }),
+            vec![start(), data()],
+            Learn,
+            json!({ "epochs": epochs(), "batch": count(), "rate": rate(), "seed": seed() }),
         ),
         method(
             "adamw",
             Verb::Train,
-            vec![port("start", Space::Model, 1, Some(1), false), data()],
-            WholeModel,
-            json!({ "epochs": count(), "rate": { "type": "number", "x-varies": true }, "seed": seed(),
-                "mixup": { "type": "number", "minimum": 0.0, "maximum": 1.0 }, "warmup": { "x-unit": "span" } }),
+            vec![start(), data()],
+            Learn,
+            json!({ "epochs": epochs(), "rate": rate(), "seed": seed(),
+                "decay": { "type": "number", "minimum": 0.0, "default": 0.01 },
+                "mixup": { "type": "number", "minimum": 0.0, "maximum": 1.0 }, "warmup": span() }),
         ),
         method(
             "sgd",
             Verb::Train,
-            vec![port("start", Space::Model, 1, Some(1), false), data()],
-            WholeModel,
-            json!({ "epochs": count(), "momentum": { "type": "number" },
-                "rate": { "type": "number", "x-varies": true }, "seed": seed() }),
+            vec![start(), data()],
+            Learn,
+            json!({ "epochs": epochs(), "batch": count(), "seed": seed(),
+                "momentum": { "x-unit": "schedule", "minimum": 0.0, "maximum": 1.0, "default": 0.9 },
+                "rate": rate() }),
         ),
         method(
             "weight_matching",
@@ -204,46 +313,51 @@ pub fn methods() -> Vec<MethodDescriptor> {
             WholeModel,
             json!({ "sweeps": count(), "seed": seed() }),
         ),
-        method("batch_norm", Verb::Repair, vec![from(1, Some(1)), data()], WholeModel, json!({})),
+        method("batch_norm", Verb::Repair, vec![from(1, Some(1)), data()], Learn, json!({})),
         method(
             "linear",
             Verb::Connect,
-            vec![port("between", Space::Model, 2, Some(2), false)],
-            WholeModel,
-            json!({ "points": count() }),
+            vec![between()],
+            KernelClass::Path,
+            json!({ "points": count(), "monotonic": flag(false) }),
         ),
         method(
-            "barrier",
-            Verb::Evaluate,
-            vec![port("path", Space::Path, 1, Some(1), false), data()],
-            WholeModel,
-            json!({ "metric": metric() }),
+            "bezier",
+            Verb::Connect,
+            vec![between(), data()],
+            KernelClass::Path,
+            json!({ "bends": count(), "epochs": epochs(), "rate": rate(), "seed": seed() }),
         ),
-        method("accuracy", Verb::Evaluate, vec![from(1, None), data()], WholeModel, json!({})),
+        method("swag", Verb::Connect, vec![from(1, None)], KernelClass::Path, json!({ "rank": count() })),
+        method(
+            "point",
+            Verb::Average,
+            vec![path()],
+            KernelClass::Path,
+            json!({ "at": { "type": "number", "minimum": 0.0, "maximum": 1.0, "required-here": true } }),
+        ),
+        method("barrier", Verb::Evaluate, vec![path(), data()], Learn, json!({ "metric": metric() })),
+        method("accuracy", Verb::Evaluate, vec![from(1, None), data()], Learn, json!({})),
         method(
             "soft_vote",
             Verb::Ensemble,
             vec![from(1, None)],
-            WholeModel,
-            json!({ "temperature": { "type": "number", "default": 1.0 } }),
+            Learn,
+            json!({ "temperature": { "type": "number", "default": 1.0 }, "points": count() }),
         ),
         method(
             "logistic_stacking",
             Verb::Ensemble,
             vec![from(2, None), data()],
-            WholeModel,
+            Learn,
             json!({ "folds": count(), "l2": { "type": "number" } }),
         ),
         method(
             "soft_targets",
             Verb::Distill,
-            vec![
-                port("teacher", Space::Model, 1, Some(1), false),
-                port("start", Space::Model, 1, Some(1), false),
-                data(),
-            ],
-            WholeModel,
-            json!({ "temperature": { "type": "number" }, "alpha": { "type": "number" }, "epochs": count() }),
+            vec![port("teacher", Space::Model, 1, Some(1), false), start(), data()],
+            Learn,
+            json!({ "temperature": { "type": "number" }, "alpha": { "type": "number" }, "epochs": epochs() }),
         ),
         method(
             "greedy",
@@ -254,7 +368,7 @@ pub fn methods() -> Vec<MethodDescriptor> {
                 "accept": words(&["improves", "not_worse"]) }),
         ),
     ];
-    all.sort_by(|a, b| a.id.cmp(&b.id));
+    all.sort_by(|a, b| (a.id.as_str(), a.verb).cmp(&(b.id.as_str(), b.verb)));
     all
 }
 
@@ -276,7 +390,7 @@ pub fn full() -> FakeWorld {
         ("sub/two.fusion", "fusion 1\nmodel z from \"../z\"\n"),
     ];
     let files = files.into_iter().map(|(name, text)| (name.to_owned(), text.to_owned())).collect();
-    FakeWorld { methods: methods(), files }
+    FakeWorld { methods: methods(), networks: networks(), blocks: blocks(), files }
 }
 
 /// Compiles a case. `# set: name=value` lines are `--set`, `# world: small` takes the smaller world. Messages in other sources
@@ -324,6 +438,8 @@ pub fn diagnose(text: &str) -> Vec<Diagnostic> {
 /// What the first version has: averages and stitch.
 pub fn small() -> FakeWorld {
     let mut world = full();
+    world.networks.clear();
+    world.blocks.clear();
     world
         .methods
         .retain(|method| matches!(method.verb, Verb::Average | Verb::Stitch) && !method.id.contains('.'));

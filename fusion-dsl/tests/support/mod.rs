@@ -3,7 +3,7 @@
 
 use fusion_dsl::{Diagnostic, ast, parse};
 
-/// The seven recipes of `reference/plugins-and-language.md`.
+/// The seven recipes of `reference/plugins-and-language.md`, and one with the forms that networks and paths brought.
 pub const RECIPES: &[(&str, &str)] = &[
     ("a1_ties", include_str!("../recipes/a1_ties.fusion")),
     ("a2_slices", include_str!("../recipes/a2_slices.fusion")),
@@ -12,6 +12,7 @@ pub const RECIPES: &[(&str, &str)] = &[
     ("a5_soup", include_str!("../recipes/a5_soup.fusion")),
     ("a6_distill", include_str!("../recipes/a6_distill.fusion")),
     ("a7_plugin", include_str!("../recipes/a7_plugin.fusion")),
+    ("x1_connect", include_str!("../recipes/x1_connect.fusion")),
 ];
 
 /// A token of a well-formed recipe, found without the crate's own scanner.
