@@ -1,3 +1,6 @@
 //! Training, recorders and measuring.
 
 pub mod measure;
+pub mod objective;
+pub mod record;
+pub mod train;

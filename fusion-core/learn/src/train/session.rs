@@ -1,0 +1,410 @@
+//! The loop.
+
+use std::time::{Duration, Instant};
+
+use fusion_network::Flat;
+use fusion_sdk::optim::{Optimizer, clip_norm, clip_value};
+use fusion_sdk::{MethodError, stats};
+use rayon::prelude::*;
+
+use crate::record::{self, Collect, Recorder, Seen};
+
+use super::checkpoint::{self, Resume};
+use super::error::TrainError;
+use super::gradients::{Gradients, StepLoss};
+use super::history::{Epoch, History, Meter, Point, Validation, stride};
+use super::params::TrainParams;
+use super::replicas::{Linked, Replica, mean, share_gradients};
+use super::timeline::Timeline;
+use super::watch::{Progress, Watch};
+
+/// Time between two reports of progress.
+const REPORT: Duration = Duration::from_millis(100);
+
+/// What the loop is told beside what it trains.
+#[derive(Clone, Copy)]
+pub struct Setup<'a> {
+    /// The settings.
+    pub params: &'a TrainParams,
+    /// What is recorded.
+    pub collects: &'a [Collect],
+    /// Whether [`Gradients::validate`] gives a score.
+    pub validated: bool,
+    /// Names the run in checkpoints, beside its settings: everything else that its result depends on, such as the seed.
+    pub identity: &'a str,
+    /// Where checkpoints go, if the run may be interrupted.
+    pub resume: Option<&'a Resume>,
+    /// Who watches.
+    pub watch: &'a dyn Watch,
+}
+
+/// What a training gives.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Trained {
+    /// The result: the weights after the last step, or with `early_stopping` those of the best validation; of several replicas what their
+    /// link makes of them.
+    pub last: Flat,
+    /// Each replica's own weights at the end, where there are several.
+    pub members: Vec<Flat>,
+    /// Models by the name of their `collect` clause, in the order of the clauses.
+    pub collected: Vec<(String, Vec<Flat>)>,
+    /// The course of the training.
+    pub history: History,
+    /// Steps done: what BatchNorm's counters have counted.
+    pub steps: u64,
+    /// Whether it ended before its time.
+    pub stopped_early: bool,
+}
+
+/// The lowest validation loss so far.
+pub(crate) struct Best {
+    pub loss: f64,
+    pub done: u64,
+    pub flat: Flat,
+}
+
+/// All that changes from step to step: what a checkpoint holds.
+pub(crate) struct State {
+    pub done: u64,
+    pub replicas: Vec<Replica>,
+    pub linked: Linked,
+    pub recorders: Vec<Box<dyn Recorder>>,
+    pub history: History,
+    /// Since the last point and the last epoch.
+    pub point: Meter,
+    pub epoch: Meter,
+    pub best: Option<Best>,
+    pub stopped_early: bool,
+}
+
+/// Trains: takes the steps of the whole time, or those that are left where [`Setup::resume`] has a checkpoint of the same training.
+///
+/// One learner makes one replica; there must be [`TrainParams::replicas`]. All start from `start`.
+///
+/// # Errors
+/// Settings that do not fit together, a loss that is not finite, the user's wish to stop, the learners' own errors, files.
+pub fn run<G: Gradients + Send>(
+    learners: &mut [G],
+    start: &Flat,
+    setup: &Setup<'_>,
+) -> Result<Trained, TrainError> {
+    let mut session = Session::new(learners, start, setup)?;
+    while session.state.done < session.timeline.total() && !session.state.stopped_early {
+        if setup.watch.cancelled() {
+            return Err(session.cancelled());
+        }
+        session.step(learners)?;
+    }
+    session.finish()
+}
+
+struct Session<'a> {
+    setup: &'a Setup<'a>,
+    timeline: Timeline,
+    state: State,
+    identity: String,
+    validate_every: Option<u64>,
+    patience: Option<u64>,
+    stride: u64,
+    /// The replicas' mean, for those who look at it; not used for one.
+    mean: Flat,
+    /// Since the last report.
+    report: Meter,
+    reported: Instant,
+    saved: Instant,
+}
+
+impl<'a> Session<'a> {
+    fn new<G: Gradients>(learners: &[G], start: &Flat, setup: &'a Setup<'a>) -> Result<Self, TrainError> {
+        let params = setup.params;
+        let Some(first) = learners.first() else {
+            return Err(MethodError::invalid("there is no network to train").into());
+        };
+        let check = |what, expected: usize, found: usize| match expected == found {
+            true => Ok(()),
+            false => Err(TrainError::Length { what, expected, found }),
+        };
+        check("replicas", params.replicas(), learners.len())?;
+        check("weights to start from", first.len(), start.weights.len())?;
+        check("statistics to start from", first.statistics_len(), start.statistics.len())?;
+        for other in learners {
+            check("weights of the replicas", first.len(), other.len())?;
+        }
+        let timeline = Timeline::new(params, first.steps_per_epoch())?;
+        let common = &params.common;
+        for (name, set) in [
+            ("validate_every", common.validate_every.is_some()),
+            ("early_stopping", common.early_stopping.is_some()),
+        ] {
+            if set && !setup.validated {
+                return Err(MethodError::invalid(format!("`{name}` needs data to validate on"))
+                    .at(name)
+                    .help("give the stage `validate` data")
+                    .into());
+            }
+        }
+        let validate_every = setup.validated.then(|| {
+            common.validate_every.map_or(timeline.steps_per_epoch(), |span| timeline.steps(span).max(1))
+        });
+        let mut recorders = Vec::new();
+        for collect in setup.collects {
+            recorders.push(record::recorder(&collect.params, &timeline, setup.validated)?);
+        }
+        let acting = recorders.iter().filter(|recorder| recorder.acts()).count();
+        if acting > 1 || (acting == 1 && learners.len() > 1) {
+            return Err(MethodError::invalid("`lookahead` moves one network, and does so once")
+                .at("recorder")
+                .help("keep one `collect` with `recorder = lookahead`, and `parallel = none`")
+                .into());
+        }
+        let replica = || Replica {
+            weights: start.weights.clone(),
+            statistics: start.statistics.clone(),
+            optimizer: Optimizer::new(params.rule, start.weights.len()),
+            gradient: vec![0.0; start.weights.len()],
+        };
+        let mut state = State {
+            done: 0,
+            replicas: learners.iter().map(|_| replica()).collect(),
+            linked: Linked::new(params, &timeline),
+            recorders,
+            history: History::default(),
+            point: Meter::default(),
+            epoch: Meter::default(),
+            best: None,
+            stopped_early: false,
+        };
+        let identity = checkpoint::identity(setup, &timeline, start);
+        let resumed = match setup.resume {
+            Some(resume) => checkpoint::load(resume, &identity, &mut state)?,
+            None => false,
+        };
+        if !resumed {
+            for recorder in &mut state.recorders {
+                recorder.begin(&start.weights);
+            }
+        }
+        Ok(Session {
+            setup,
+            stride: stride(timeline.total()),
+            patience: common.early_stopping.map(|span| timeline.steps(span)),
+            timeline,
+            state,
+            identity,
+            validate_every,
+            mean: Flat::default(),
+            report: Meter::default(),
+            reported: Instant::now(),
+            saved: Instant::now(),
+        })
+    }
+
+    fn step<G: Gradients + Send>(&mut self, learners: &mut [G]) -> Result<(), TrainError> {
+        let begun = Instant::now();
+        let step = self.state.done;
+        let rate = self.timeline.rate(step);
+        self.update(learners, step, rate)?;
+        self.state.done += 1;
+        self.state.linked.exchange(self.state.done, &mut self.state.replicas);
+        self.record();
+        let seconds = begun.elapsed().as_secs_f64();
+        for meter in [&mut self.state.point, &mut self.state.epoch, &mut self.report] {
+            meter.seconds += seconds;
+        }
+        self.state.history.seconds += seconds;
+        self.validate(learners)?;
+        self.note(rate);
+        self.checkpoint()
+    }
+
+    /// Gradients and updates of all replicas.
+    fn update<G: Gradients + Send>(
+        &mut self,
+        learners: &mut [G],
+        step: u64,
+        rate: f64,
+    ) -> Result<(), TrainError> {
+        let common = &self.setup.params.common;
+        let advance = |replica: &mut Replica| {
+            if let Some(max) = common.clip_value {
+                clip_value(&mut replica.gradient, max as f32);
+            }
+            if let Some(max) = common.clip {
+                clip_norm(&mut replica.gradient, max);
+            }
+            replica.optimizer.step(rate, &mut replica.weights, &replica.gradient);
+        };
+        if let ([learner], [replica]) = (&mut *learners, &mut self.state.replicas[..]) {
+            let Replica { weights, statistics, gradient, .. } = replica;
+            let found = learner.gradient(step, weights, statistics, gradient)?;
+            self.count(step, rate, &found)?;
+            advance(&mut self.state.replicas[0]);
+            return Ok(());
+        }
+        let found: Vec<_> = learners
+            .par_iter_mut()
+            .zip(&mut self.state.replicas)
+            .map(|(learner, replica)| {
+                learner.gradient(step, &replica.weights, &mut replica.statistics, &mut replica.gradient)
+            })
+            .collect();
+        for found in found {
+            self.count(step, rate, &found?)?;
+        }
+        if self.state.linked.shares_gradient(step) {
+            share_gradients(&mut self.state.replicas);
+        }
+        self.state.replicas.par_iter_mut().for_each(advance);
+        Ok(())
+    }
+
+    fn count(&mut self, step: u64, rate: f64, found: &StepLoss) -> Result<(), TrainError> {
+        if !found.loss.is_finite() {
+            let epoch = step as f64 / self.timeline.steps_per_epoch() as f64;
+            return Err(TrainError::NotFinite { step, epoch, loss: found.loss, rate });
+        }
+        for meter in [&mut self.state.point, &mut self.state.epoch, &mut self.report] {
+            meter.add(found);
+        }
+        Ok(())
+    }
+
+    fn record(&mut self) {
+        let State { done, replicas, recorders, .. } = &mut self.state;
+        if !recorders.iter().any(|recorder| recorder.due(*done)) {
+            return;
+        }
+        for recorder in recorders.iter_mut().filter(|recorder| recorder.acts() && recorder.due(*done)) {
+            if let [replica] = &mut replicas[..] {
+                recorder.act(&mut replica.weights, &mut replica.optimizer);
+            }
+        }
+        let seen = seen(replicas, &mut self.mean);
+        for recorder in recorders.iter_mut().filter(|recorder| recorder.due(*done)) {
+            recorder.record(seen);
+        }
+    }
+
+    fn validate<G: Gradients>(&mut self, learners: &mut [G]) -> Result<(), TrainError> {
+        let done = self.state.done;
+        let due = self.validate_every.is_some_and(|every| done.is_multiple_of(every));
+        let (true, Some(learner)) = (due, learners.first_mut()) else { return Ok(()) };
+        let begun = Instant::now();
+        let seen = seen(&self.state.replicas, &mut self.mean);
+        let Some(score) = learner.validate(seen.weights, seen.statistics)? else { return Ok(()) };
+        self.state.history.validations.push(Validation { step: done, score });
+        for recorder in &mut self.state.recorders {
+            recorder.validated(score.loss);
+        }
+        if let Some(patience) = self.patience {
+            match &mut self.state.best {
+                Some(best) if !(score.loss < best.loss) => {
+                    self.state.stopped_early = done - best.done >= patience;
+                }
+                best => {
+                    let flat = Flat { weights: seen.weights.to_vec(), statistics: seen.statistics.to_vec() };
+                    *best = Some(Best { loss: score.loss, done, flat });
+                }
+            }
+        }
+        self.state.history.seconds += begun.elapsed().as_secs_f64();
+        Ok(())
+    }
+
+    /// History and progress.
+    fn note(&mut self, rate: f64) {
+        let State { done, history, point, epoch, stopped_early, .. } = &mut self.state;
+        let (done, total, steps) = (*done, self.timeline.total(), self.timeline.steps_per_epoch());
+        let ends = done == total || *stopped_early;
+        if ends || done.is_multiple_of(self.stride) {
+            let meter = point.take();
+            history.points.push(Point { step: done, rate, loss: meter.loss(), accuracy: meter.accuracy() });
+        }
+        let validation = history.validations.last().map(|validation| validation.score);
+        if ends || done.is_multiple_of(steps) {
+            let meter = epoch.take();
+            history.epochs.push(Epoch {
+                epoch: done as f64 / steps as f64,
+                step: done,
+                rate,
+                loss: meter.loss(),
+                accuracy: meter.accuracy(),
+                validation,
+                seconds: meter.seconds,
+                samples_per_second: meter.samples_per_second(),
+            });
+        }
+        let validated = history.validations.last().is_some_and(|validation| validation.step == done);
+        if ends || validated || self.reported.elapsed() >= REPORT {
+            let meter = self.report.take();
+            self.reported = Instant::now();
+            self.setup.watch.progress(&Progress {
+                done,
+                total,
+                epoch: done as f64 / steps as f64,
+                loss: meter.loss(),
+                accuracy: meter.accuracy(),
+                rate,
+                samples_per_second: meter.samples_per_second(),
+                seconds_left: history.seconds / done as f64 * (total - done) as f64,
+                validation,
+            });
+        }
+    }
+
+    fn checkpoint(&mut self) -> Result<(), TrainError> {
+        let Some(resume) = self.setup.resume else { return Ok(()) };
+        if self.saved.elapsed() >= resume.every && self.state.done < self.timeline.total() {
+            checkpoint::save(resume, &self.identity, &self.state)?;
+            self.saved = Instant::now();
+        }
+        Ok(())
+    }
+
+    fn cancelled(&self) -> TrainError {
+        let kept = match self.setup.resume {
+            Some(resume) => match checkpoint::save(resume, &self.identity, &self.state) {
+                Ok(()) => true,
+                Err(error) => return error,
+            },
+            None => false,
+        };
+        TrainError::Cancelled { done: self.state.done, total: self.timeline.total(), kept }
+    }
+
+    fn finish(mut self) -> Result<Trained, TrainError> {
+        let state = &mut self.state;
+        let last = match state.best.take() {
+            Some(best) => best.flat,
+            None => state.linked.result(&state.replicas),
+        };
+        if !stats::l1_norm(&last.weights).is_finite() {
+            return Err(TrainError::Weights { rate: self.timeline.rate(state.done - 1) });
+        }
+        let mut collected = Vec::new();
+        for (collect, recorder) in self.setup.collects.iter().zip(&mut state.recorders) {
+            collected.push((collect.name.clone(), recorder.finish()?));
+        }
+        let replicas = std::mem::take(&mut state.replicas);
+        let flat = |replica: Replica| Flat { weights: replica.weights, statistics: replica.statistics };
+        let members = if replicas.len() > 1 { replicas.into_iter().map(flat).collect() } else { Vec::new() };
+        Ok(Trained {
+            last,
+            members,
+            collected,
+            history: std::mem::take(&mut state.history),
+            steps: state.done,
+            stopped_early: state.stopped_early,
+        })
+    }
+}
+
+/// The weights that recorders and validation see: those of the only replica, or the mean.
+fn seen<'a>(replicas: &'a [Replica], buffer: &'a mut Flat) -> Seen<'a> {
+    if let [replica] = replicas {
+        return replica.seen();
+    }
+    mean(replicas, |replica| &replica.weights, &mut buffer.weights);
+    mean(replicas, |replica| &replica.statistics, &mut buffer.statistics);
+    Seen { weights: &buffer.weights, statistics: &buffer.statistics }
+}
