@@ -34,8 +34,6 @@ pub(crate) struct Place<'a> {
     pub field: &'a str,
     /// Inputs of a unit; for a bias, those of the weight before it.
     pub fan_in: usize,
-    /// As burn has it.
-    pub shape: &'a [usize],
 }
 
 impl Place<'_> {

@@ -173,7 +173,7 @@ impl ModuleVisitor for Walk<'_> {
             (SegmentKind::Weight, _) => self.fan_in = shape[0],
             _ => {}
         }
-        let place = Place { name: &name, container, field, fan_in: self.fan_in, shape: &shape };
+        let place = Place { name: &name, container, field, fan_in: self.fan_in };
         let initial = self.naming.start(&place);
 
         let key = self.naming.layer(&name);

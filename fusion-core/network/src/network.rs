@@ -273,6 +273,9 @@ impl Network {
         let mut flat = vec![0.0; self.layout.statistics];
         for layer in found {
             let Some(slot) = self.layout.slots.iter().find(|slot| slot.id == layer.id) else { continue };
+            if layer.count < 2 {
+                return Err(NetworkError::BatchTooSmall);
+            }
             let mean = load::floats(layer.mean.inner()).map_err(device_error)?;
             let variance = load::floats(layer.variance.inner()).map_err(device_error)?;
             let unbiased = layer.count as f64 / (layer.count as f64 - 1.0);
@@ -309,10 +312,12 @@ impl Network {
         }
         let predictions = match (&batch.inputs, self.architecture.reads()) {
             (Values::Floats(_), Reads::Numbers) => {
-                let features: usize = example.iter().product();
-                // Rows of features are as good as images of the same size, and the other way round.
-                let fits = example == wanted || example.len() == 1 || wanted.len() == 1;
-                if features != wanted.iter().product::<usize>() || !fits {
+                // Rows of features are as good as images of the same size, and [28, 28] is as good as [1, 28, 28].
+                let features = |shape: &[usize]| shape.iter().product::<usize>();
+                let long =
+                    |shape: &[usize]| -> Vec<usize> { shape.iter().copied().filter(|&n| n > 1).collect() };
+                let flat = example.len() == 1 || wanted.len() == 1;
+                if features(example) != features(wanted) || !(flat || long(example) == long(wanted)) {
                     return wrong(format!("an example has shape {example:?}, the network wants {wanted:?}"));
                 }
                 examples

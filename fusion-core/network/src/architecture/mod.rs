@@ -1,9 +1,17 @@
 //! Which networks there are and what recipes say of them: names, arguments, checks.
 
+mod cnn;
+mod lstm;
 mod mlp;
 mod parse;
+mod resnet;
+mod sizes;
+mod transformer;
+mod vgg;
+mod vit;
 mod words;
 
+pub(crate) use lstm::rows;
 pub(crate) use words::{Activation, NormKind};
 
 use std::fmt;
@@ -167,7 +175,15 @@ macro_rules! architectures {
     };
 }
 
-architectures!(Mlp(mlp::Mlp));
+architectures!(
+    Mlp(mlp::Mlp),
+    Cnn(cnn::Cnn),
+    Vgg(vgg::Vgg),
+    Resnet(resnet::Resnet),
+    Transformer(transformer::Transformer),
+    Vit(vit::Vit),
+    Lstm(lstm::Lstm),
+);
 
 /// A network's validated description.
 ///

@@ -1,13 +1,17 @@
 //! Layers that burn-nn does not have in the form needed here, and what travels through a network besides tensors.
 
+mod attention;
 mod norm;
+mod recurrent;
 
 use burn::tensor::{Int, Tensor, TensorData, activation};
 use fusion_sdk::rng::{Key, threshold};
 
+pub(crate) use attention::{BlockShape, TransformerBlock};
 pub(crate) use norm::{BatchStatistic, Normalization};
+pub(crate) use recurrent::Recurrence;
 
-use crate::architecture::Activation;
+use crate::architecture::{Activation, rows};
 use crate::network::Norm;
 
 /// One row for each prediction.
@@ -41,6 +45,7 @@ impl Input {
         let [examples, features] = rows.dims();
         match shape.as_slice() {
             &[channels, height, width] => rows.reshape([examples, channels, height, width]),
+            &[height, width] => rows.reshape([examples, 1, height, width]),
             _ => rows.reshape([examples, 1, 1, features]),
         }
     }
@@ -109,6 +114,28 @@ impl Pass {
             let [examples, channels, height, width] = x.dims();
             let pooled = x.clone().reshape([examples, channels, height * width]).mean_dim(2);
             self.feature(&pooled.reshape([examples, channels]), layer);
+        }
+    }
+
+    /// Keeps the outputs of a hidden layer of tokens, one row for each.
+    pub(crate) fn token_feature(&mut self, x: &Tensor<3>, layer: impl FnOnce() -> String) {
+        if self.features.is_some() {
+            let [examples, length, width] = x.dims();
+            self.feature(&x.clone().reshape([examples * length, width]), layer);
+        }
+    }
+
+    /// Keeps the states of a recurrent layer: all of them, or the last one.
+    pub(crate) fn sequence_feature(
+        &mut self,
+        states: &[Tensor<2>],
+        all: bool,
+        layer: impl FnOnce() -> String,
+    ) {
+        match states {
+            [.., last] if !all => self.feature(last, layer),
+            [_, ..] if self.features.is_some() => self.feature(&rows(states.to_vec()), layer),
+            _ => {}
         }
     }
 }

@@ -24,7 +24,7 @@ pub(crate) struct BatchStatistic {
     pub count: usize,
 }
 
-/// BatchNorm or LayerNorm, named as in PyTorch.
+/// BatchNorm, LayerNorm or (without a shift) RMSNorm, named as in PyTorch.
 #[derive(Module, Debug)]
 pub(crate) struct Normalization {
     weight: Param<Tensor<1>>,
@@ -67,6 +67,11 @@ impl Normalization {
         }
     }
 
+    /// RMSNorm.
+    pub(crate) fn rms(width: usize, device: &Device) -> Normalization {
+        Normalization { bias: None, ..Self::layer(width, device) }
+    }
+
     /// Normalises [examples, channels, …].
     ///
     /// BatchNorm: (x − μ)/√(σ² + ε)·γ + β by channel, with μ and σ² (biased) of the batch, or the running ones. LayerNorm: the
@@ -93,9 +98,15 @@ impl Normalization {
         }
     }
 
-    /// LayerNorm over the last axis.
+    /// LayerNorm over the last axis; without a shift RMSNorm, x/√(mean x² + ε)·γ.
     pub(crate) fn over_last<const D: usize>(&self, x: Tensor<D>) -> Tensor<D> {
-        layer_norm(x, self.weight.val(), self.bias.as_ref().map(Param::val), EPSILON)
+        match &self.bias {
+            Some(bias) => layer_norm(x, self.weight.val(), Some(bias.val()), EPSILON),
+            None => {
+                let scale = (x.clone().square().mean_dim(D - 1) + EPSILON).sqrt();
+                x / scale * self.weight.val().unsqueeze::<D>()
+            }
+        }
     }
 
     fn over_channels<const D: usize>(&self, x: Tensor<D>) -> Tensor<D> {

@@ -2,5 +2,9 @@
 
 mod arguments;
 mod devices;
+mod fits;
 mod gradients;
+mod graphs;
+mod pure;
+mod reference;
 mod states;
