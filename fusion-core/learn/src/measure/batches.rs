@@ -1,95 +1,138 @@
-//! A data set cut into batches, gathered once where memory allows: a path of 25 points reads it 25 times and more.
+//! Batches of a data set, gathered once where memory allows: a path of 25 points reads them 25 times and more.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
+use fusion_data::{BatchOptions, Dataset};
 use fusion_sdk::batch::{Batch, Targets, Values};
-use fusion_sdk::rng::Key;
+use fusion_sdk::{ErrorKind, MethodError};
 
 use crate::measure::MeasureError;
 
-/// Examples by number.
+/// Bytes of gathered batches that a data set may keep.
+const BUDGET: usize = 512 << 20;
+
+/// Numbered batches.
 pub trait Source: Sync {
-    /// Number of examples.
-    fn len(&self) -> usize;
+    /// Batches of one pass.
+    fn count(&self) -> usize;
 
-    /// Whether there are none.
-    fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
-    /// The examples at `indices`, in that order. A pure function of the indices.
+    /// Batch `index`, a pure function of it. Indices from `count` on belong to further passes.
     ///
     /// # Errors
     /// The data cannot be read.
-    fn gather(&self, indices: &[usize]) -> Result<Batch, MeasureError>;
+    fn gather(&self, index: usize) -> Result<Batch, MeasureError>;
 }
 
-/// Order, size and cache of batches.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Cut {
-    /// Examples of a batch, the last one has what is left.
-    pub size: usize,
-    /// At most that many batches.
-    pub limit: Option<usize>,
-    /// Shuffled with this seed, `None` for the data's own order.
-    pub seed: Option<u64>,
-    /// Whether a last batch of one example is left out: statistics of a batch need two.
-    pub pairs: bool,
-    /// Bytes of gathered batches that may be kept.
-    pub budget: usize,
-}
+impl Source for fusion_data::Batches {
+    fn count(&self) -> usize {
+        usize::try_from(self.steps_per_epoch()).unwrap_or(usize::MAX)
+    }
 
-impl Default for Cut {
-    /// Batches of 1000 in the data's order, with up to 512 MB kept.
-    fn default() -> Self {
-        Cut { size: 1000, limit: None, seed: None, pairs: false, budget: 512 << 20 }
+    fn gather(&self, index: usize) -> Result<Batch, MeasureError> {
+        let mut batch = Batch {
+            inputs: Values::Floats(Vec::new()),
+            shape: Vec::new(),
+            targets: Targets::Classes(Vec::new()),
+        };
+        self.batch(index as u64, &mut batch);
+        Ok(batch)
     }
 }
 
-/// Batches of a source.
+/// Batches with a name for results.
 pub struct Batches<'a> {
     name: String,
-    source: &'a dyn Source,
-    order: Vec<usize>,
-    size: usize,
+    source: Box<dyn Source + 'a>,
+    count: usize,
     kept: Vec<Batch>,
 }
 
-impl<'a> Batches<'a> {
-    /// Cuts `source`, called `name` in results, and gathers it now if it fits the budget.
+impl Batches<'static> {
+    /// All examples of a data set in its own order, as they are.
     ///
     /// # Errors
-    /// The source is empty or fails, or the size is 0.
-    pub fn new(name: &str, source: &'a dyn Source, cut: Cut) -> Result<Self, MeasureError> {
-        if cut.size == 0 {
-            return Err(MeasureError::unsuitable("batches of 0 examples", "set `batch` to at least 1"));
+    /// The set is empty, or `size` is 0.
+    pub fn of(name: &str, data: &Arc<Dataset>, size: usize) -> Result<Self, MeasureError> {
+        Self::cut(name, data, plain(size), None)
+    }
+
+    /// The first examples of a data set: at most `examples`, and at least one batch, in whole batches unless that is all of them.
+    ///
+    /// # Errors
+    /// The set is empty, or a number is 0.
+    pub fn first(
+        name: &str,
+        data: &Arc<Dataset>,
+        size: usize,
+        examples: usize,
+    ) -> Result<Self, MeasureError> {
+        if data.len() <= examples {
+            return Self::of(name, data, size);
         }
-        let mut order: Vec<usize> = (0..source.len()).collect();
-        if let Some(seed) = cut.seed {
-            let key = Key::new(seed, "measure.batches", 0);
-            let draw = |index: u64| u64::from(key.bits(2 * index)) << 32 | u64::from(key.bits(2 * index + 1));
-            order.sort_by_cached_key(|&index| (draw(index as u64), index));
-        }
-        if let Some(limit) = cut.limit {
-            order.truncate(limit.saturating_mul(cut.size));
-        }
-        if cut.pairs && order.len() > 1 && order.len() % cut.size == 1 {
-            order.pop();
-        }
-        if order.is_empty() {
+        let size = size.min(examples);
+        Self::cut(name, data, plain(size), Some(examples.checked_div(size).unwrap_or(0)))
+    }
+
+    /// Batches for statistics: shuffled by `seed`, with the augmentation that the data set declares for training. `count` of them,
+    /// over as many passes as that takes, or one pass for `None`. A batch of one example is left out, since it has no variance.
+    ///
+    /// # Errors
+    /// The set is empty, or `size` is 0.
+    pub fn training(
+        name: &str,
+        data: &Arc<Dataset>,
+        size: usize,
+        seed: u64,
+        count: Option<usize>,
+    ) -> Result<Self, MeasureError> {
+        let drop_last = size > 1 && data.len() > size && data.len() % size == 1;
+        let options = BatchOptions { size, seed, drop_last, ..BatchOptions::default() };
+        Self::cut(name, data, options, count)
+    }
+
+    fn cut(
+        name: &str,
+        data: &Arc<Dataset>,
+        options: BatchOptions,
+        count: Option<usize>,
+    ) -> Result<Self, MeasureError> {
+        let batches = fusion_data::Batches::new(Arc::clone(data), options)
+            .map_err(|error| MethodError::new(ErrorKind::Invalid, format!("data set `{name}`: {error}")))?;
+        Batches::new(name, Box::new(batches), count, BUDGET)
+    }
+}
+
+/// Every example once and unchanged.
+fn plain(size: usize) -> BatchOptions {
+    BatchOptions { size, shuffle: false, augment: false, ..BatchOptions::default() }
+}
+
+impl<'a> Batches<'a> {
+    /// `count` batches of `source` (those of one pass for `None`), gathered now if all of them together fit in `budget` bytes.
+    ///
+    /// # Errors
+    /// There are none, or the source fails.
+    pub fn new(
+        name: &str,
+        source: Box<dyn Source + 'a>,
+        count: Option<usize>,
+        budget: usize,
+    ) -> Result<Self, MeasureError> {
+        let count = count.unwrap_or_else(|| source.count());
+        if count == 0 || source.count() == 0 {
             return Err(MeasureError::empty(&format!("the data set `{name}`")));
         }
-        let mut batches = Batches { name: name.to_owned(), source, order, size: cut.size, kept: Vec::new() };
-        let first = batches.gather(0)?;
-        if bytes(&first).saturating_mul(batches.count()) <= cut.budget {
-            let mut kept = Vec::with_capacity(batches.count());
+        let first = source.gather(0)?;
+        let mut kept = Vec::new();
+        if bytes(&first).saturating_mul(count) <= budget {
+            kept.reserve_exact(count);
             kept.push(first);
-            for index in 1..batches.count() {
-                kept.push(batches.gather(index)?);
+            for index in 1..count {
+                kept.push(source.gather(index)?);
             }
-            batches.kept = kept;
         }
-        Ok(batches)
+        Ok(Batches { name: name.to_owned(), source, count, kept })
     }
 
     /// The data set.
@@ -101,32 +144,18 @@ impl<'a> Batches<'a> {
     /// Number of batches, at least 1.
     #[must_use]
     pub fn count(&self) -> usize {
-        self.order.len().div_ceil(self.size)
-    }
-
-    /// Number of examples in all batches.
-    #[must_use]
-    pub fn examples(&self) -> usize {
-        self.order.len()
+        self.count
     }
 
     /// Batch `index`.
     ///
     /// # Errors
     /// The source fails.
-    ///
-    /// # Panics
-    /// There is no such batch.
     pub fn get(&self, index: usize) -> Result<Cow<'_, Batch>, MeasureError> {
         match self.kept.get(index) {
             Some(batch) => Ok(Cow::Borrowed(batch)),
-            None => Ok(Cow::Owned(self.gather(index)?)),
+            None => Ok(Cow::Owned(self.source.gather(index)?)),
         }
-    }
-
-    fn gather(&self, index: usize) -> Result<Batch, MeasureError> {
-        let start = index * self.size;
-        self.source.gather(&self.order[start..(start + self.size).min(self.order.len())])
     }
 }
 
@@ -149,71 +178,77 @@ mod tests {
 
     use super::*;
 
-    /// Example i is the number i; counts how often it is asked.
-    struct Counting(usize, AtomicUsize);
+    /// Three batches of two numbers; counts how often it is asked.
+    struct Counting<'a>(&'a AtomicUsize);
 
-    impl Source for Counting {
-        fn len(&self) -> usize {
-            self.0
+    impl Source for Counting<'_> {
+        fn count(&self) -> usize {
+            3
         }
 
-        fn gather(&self, indices: &[usize]) -> Result<Batch, MeasureError> {
-            self.1.fetch_add(1, Ordering::Relaxed);
+        fn gather(&self, index: usize) -> Result<Batch, MeasureError> {
+            self.0.fetch_add(1, Ordering::Relaxed);
             Ok(Batch {
-                inputs: Values::Floats(indices.iter().map(|&index| index as f32).collect()),
-                shape: vec![indices.len(), 1],
-                targets: Targets::Classes(indices.iter().map(|&index| index as u32).collect()),
+                inputs: Values::Floats(vec![index as f32; 2]),
+                shape: vec![2, 1],
+                targets: Targets::Classes(vec![index as u32; 2]),
             })
         }
     }
 
-    fn seen(batches: &Batches<'_>) -> Vec<Vec<u32>> {
-        let labels = |batch: Cow<'_, Batch>| match &batch.targets {
+    fn labels(batches: &Batches<'_>) -> Vec<Vec<u32>> {
+        let of = |batch: Cow<'_, Batch>| match &batch.targets {
             Targets::Classes(labels) => labels.clone(),
             _ => panic!("classes"),
         };
-        (0..batches.count()).map(|index| labels(batches.get(index).expect("there"))).collect()
+        (0..batches.count()).map(|index| of(batches.get(index).expect("there"))).collect()
     }
 
     #[test]
-    fn batches_cover_the_data_and_are_gathered_once() {
-        let source = Counting(7, AtomicUsize::new(0));
-        let cut = Cut { size: 3, ..Cut::default() };
-        let batches = Batches::new("test", &source, cut).expect("data");
-        for _ in 0..2 {
-            assert_eq!(seen(&batches), [vec![0, 1, 2], vec![3, 4, 5], vec![6]]);
+    fn batches_are_gathered_once_if_they_fit() {
+        // 16 bytes a batch.
+        for (budget, asked) in [(48, 3), (47, 1 + 6)] {
+            let calls = AtomicUsize::new(0);
+            let batches = Batches::new("test", Box::new(Counting(&calls)), None, budget).expect("data");
+            for _ in 0..2 {
+                assert_eq!(labels(&batches), [vec![0, 0], vec![1, 1], vec![2, 2]]);
+            }
+            assert_eq!(calls.load(Ordering::Relaxed), asked);
+            assert_eq!(batches.name(), "test");
         }
-        assert_eq!(source.1.load(Ordering::Relaxed), 3);
-        // 3 batches of 24 bytes do not fit 50: they are gathered whenever they are asked for.
-        let batches = Batches::new("test", &source, Cut { budget: 50, ..cut }).expect("data");
-        assert_eq!((seen(&batches).len(), seen(&batches).len()), (3, 3));
-        assert_eq!(source.1.load(Ordering::Relaxed), 3 + 1 + 6);
-    }
-
-    #[test]
-    fn shuffles_repeat_and_limits_cut() {
-        let source = Counting(100, AtomicUsize::new(0));
-        let of = |seed, limit, size, pairs| {
-            let cut = Cut { size, limit, seed, pairs, ..Cut::default() };
-            seen(&Batches::new("test", &source, cut).expect("data"))
+        let calls = AtomicUsize::new(0);
+        let of = |count| {
+            Batches::new("test", Box::new(Counting(&calls)), count, 0).map(|found| labels(&found).len())
         };
-        let shuffled = of(Some(1), None, 30, false);
-        assert_eq!(shuffled, of(Some(1), None, 30, false));
-        assert_ne!(shuffled, of(Some(2), None, 30, false));
-        assert_eq!(of(Some(1), Some(2), 30, false), shuffled[..2]);
-        let mut all = shuffled.concat();
-        assert_ne!(all, (0..100).collect::<Vec<_>>());
-        all.sort_unstable();
-        assert_eq!(all, (0..100).collect::<Vec<_>>());
-        assert_eq!(of(None, None, 33, true).len(), 3);
-        assert_eq!(of(None, None, 33, false).len(), 4);
+        assert_eq!((of(Some(2)), of(Some(5))), (Ok(2), Ok(5)));
+        assert_eq!(of(Some(0)), Err(MeasureError::empty("the data set `test`")));
+    }
+
+    fn rows(n: usize) -> Arc<Dataset> {
+        let labels = (0..n as u32).collect();
+        let values = vec![0.5; n];
+        Arc::new(Dataset::of_rows(values, 1, Targets::Classes(labels), n).expect("rows"))
     }
 
     #[test]
-    fn nothing_is_an_error() {
-        let of = |n, cut| Batches::new("test", &Counting(n, AtomicUsize::new(0)), cut).map(|b| b.count());
-        assert!(of(0, Cut::default()).is_err());
-        assert!(of(5, Cut { size: 0, ..Cut::default() }).is_err());
-        assert!(of(5, Cut { limit: Some(0), ..Cut::default() }).is_err());
+    fn measuring_goes_in_order_and_statistics_are_shuffled() {
+        let data = rows(11);
+        let plain = labels(&Batches::of("test", &data, 5).expect("data"));
+        assert_eq!(plain, [vec![0, 1, 2, 3, 4], vec![5, 6, 7, 8, 9], vec![10]]);
+        let of = |seed, count| labels(&Batches::training("test", &data, 5, seed, count).expect("data"));
+        assert_eq!(of(1, None).len(), 2, "the example that is alone is left out");
+        assert_eq!(of(1, None), of(1, None));
+        assert_ne!(of(1, None), of(2, None));
+        assert_ne!(of(1, None), plain[..2]);
+        let three = of(1, Some(3));
+        assert_eq!(three[..2], of(1, None));
+        assert_ne!(three[2], three[0]);
+        assert_eq!(labels(&Batches::training("test", &rows(4), 3, 1, None).expect("data")).len(), 1);
+        assert!(Batches::of("test", &data, 0).is_err());
+        let first = |size, examples| {
+            labels(&Batches::first("test", &data, size, examples).expect("data")).concat().len()
+        };
+        assert_eq!([first(5, 11), first(5, 10), first(5, 9), first(5, 3), first(20, 11)], [11, 10, 5, 3, 11]);
+        assert!(Batches::first("test", &data, 5, 0).is_err());
     }
 }

@@ -40,6 +40,25 @@ fn settled(
     )
 }
 
+/// A thread's networks, each built when it is first needed.
+struct Networks<'a> {
+    models: &'a [Model<'a>],
+    built: Vec<Option<Box<dyn Forward>>>,
+}
+
+impl<'a> Networks<'a> {
+    fn new(models: &'a [Model<'a>]) -> Self {
+        Networks { models, built: models.iter().map(|_| None).collect() }
+    }
+
+    fn get(&mut self, index: usize) -> Result<&mut dyn Forward, MeasureError> {
+        match &mut self.built[index] {
+            Some(network) => Ok(&mut **network),
+            empty => Ok(&mut **empty.insert(self.models[index].build()?)),
+        }
+    }
+}
+
 /// One job for each model and batch; results by model, then batch.
 pub(crate) fn on_batches<T: Send>(
     models: &[Model<'_>],
@@ -50,15 +69,11 @@ pub(crate) fn on_batches<T: Send>(
 ) -> Result<Vec<Vec<T>>, MeasureError> {
     let statistics = settled(models, norm, run)?;
     let batches = data.count();
-    let make = || Ok(models.iter().map(|_| None).collect::<Vec<Option<Box<dyn Forward>>>>());
+    let make = || Ok(Networks::new(models));
     let all = run.each(data.name(), models.len() * batches, make, |networks, job| {
         let (index, batch) = (job / batches, data.get(job % batches)?);
-        let network = match &mut networks[index] {
-            Some(network) => network,
-            empty => empty.insert(models[index].build()?),
-        };
         let point = Point { weights: models[index].weights, statistics: statistics[index].as_deref() };
-        body(&mut **network, point, &batch)
+        body(networks.get(index)?, point, &batch)
     })?;
     let mut all = all.into_iter();
     Ok(models.iter().map(|_| all.by_ref().take(batches).collect()).collect())
@@ -81,8 +96,9 @@ pub fn predictions(
     })?;
     let whole = |parts: Vec<(usize, Vec<f32>, Vec<u32>)>| {
         let classes = parts.first().map_or(0, |(classes, ..)| *classes);
-        let mut scores = Vec::with_capacity(data.examples() * classes);
-        let mut labels = Vec::with_capacity(data.examples());
+        let examples = parts.iter().map(|(.., labels)| labels.len()).sum();
+        let mut scores = Vec::with_capacity(examples * classes);
+        let mut labels = Vec::with_capacity(examples);
         for (_, outputs, targets) in parts {
             scores.extend(outputs);
             labels.extend(targets);
@@ -92,24 +108,66 @@ pub fn predictions(
     parts.into_iter().map(whole).collect()
 }
 
-/// Loss and accuracy of each model on `data`; regressions have a loss only.
+/// Loss and accuracy of each subject on `data`: a model, or several whose probabilities (outputs, for a regression) are averaged.
+/// Regressions have a loss only.
 ///
 /// # Errors
 /// As [`predictions`]; the data may have numbers for targets.
 pub fn scores(
-    models: &[Model<'_>],
+    subjects: &[&[Model<'_>]],
     norm: &NormSource<'_>,
     data: &Batches<'_>,
     run: &Run<'_>,
 ) -> Result<Vec<Score>, MeasureError> {
-    let parts = on_batches(models, norm, data, run, |network, point, batch| {
-        Totals::of(&network.outputs(point.weights, point.statistics, batch)?, &batch.targets)
+    if subjects.iter().any(|members| members.is_empty()) {
+        return Err(MeasureError::empty("the ensemble"));
+    }
+    let models: Vec<Model<'_>> = subjects.concat();
+    let statistics = settled(&models, norm, run)?;
+    let mut end = 0;
+    let ranges: Vec<std::ops::Range<usize>> = subjects
+        .iter()
+        .map(|members| {
+            end += members.len();
+            end - members.len()..end
+        })
+        .collect();
+    let batches = data.count();
+    let make = || Ok(Networks::new(&models));
+    let all = run.each(data.name(), subjects.len() * batches, make, |networks, job| {
+        let batch = data.get(job % batches)?;
+        let mut outputs = Vec::new();
+        for index in ranges[job / batches].clone() {
+            let (weights, statistics) = (models[index].weights, statistics[index].as_deref());
+            outputs.push(networks.get(index)?.outputs(weights, statistics, &batch)?);
+        }
+        Totals::of(&mixed(outputs, &batch.targets)?, &batch.targets)
     })?;
-    Ok(parts.into_iter().map(|parts| sum(parts).score()).collect())
+    Ok(all
+        .chunks(batches)
+        .map(|parts| parts.iter().copied().fold(Totals::default(), Totals::plus).score())
+        .collect())
 }
 
-/// Scores of several points of one network and of the ensemble of their outputs (for a regression the mean), in one pass over the
-/// data on the calling thread. The last score is the ensemble's.
+/// The output of an ensemble: logarithms of the mean probabilities, or the mean of numbers.
+fn mixed(mut outputs: Vec<Vec<f32>>, targets: &Targets) -> Result<Vec<f32>, MeasureError> {
+    if outputs.len() == 1 {
+        return Ok(outputs.swap_remove(0));
+    }
+    let members: Vec<&[f32]> = outputs.iter().map(Vec::as_slice).collect();
+    for member in &members {
+        MeasureError::length("outputs of an ensemble's member", members[0].len(), member.len())?;
+    }
+    let mut out = Vec::with_capacity(members[0].len());
+    match targets {
+        Targets::Classes(labels) => vote(width(members[0].len(), labels.len())?, &members, &mut out),
+        _ => mean(&members, &mut out),
+    }
+    Ok(out)
+}
+
+/// Scores of several points of one network and of the ensemble of their outputs, in one pass over the data on the calling thread.
+/// The last score is the ensemble's.
 pub(crate) fn ensemble_score(
     network: &mut dyn Forward,
     points: &[Point<'_>],
@@ -117,24 +175,17 @@ pub(crate) fn ensemble_score(
     run: &Run<'_>,
 ) -> Result<Vec<Score>, MeasureError> {
     let mut totals = vec![Totals::default(); points.len() + 1];
-    let mut mixed = Vec::new();
     for index in 0..data.count() {
         run.context.check()?;
         let batch = data.get(index)?;
-        let outputs = points
-            .iter()
-            .map(|point| network.outputs(point.weights, point.statistics, &batch))
-            .collect::<Result<Vec<_>, _>>()?;
-        for (total, outputs) in totals.iter_mut().zip(&outputs) {
-            *total = total.plus(Totals::of(outputs, &batch.targets)?);
+        let mut outputs = Vec::with_capacity(points.len());
+        for (total, point) in totals.iter_mut().zip(points) {
+            let own = network.outputs(point.weights, point.statistics, &batch)?;
+            *total = total.plus(Totals::of(&own, &batch.targets)?);
+            outputs.push(own);
         }
-        mixed.clear();
-        let members: Vec<&[f32]> = outputs.iter().map(Vec::as_slice).collect();
-        match &batch.targets {
-            Targets::Classes(labels) => vote(width(members[0].len(), labels.len())?, &members, &mut mixed),
-            _ => mean(&members, &mut mixed),
-        }
-        totals[points.len()] = totals[points.len()].plus(Totals::of(&mixed, &batch.targets)?);
+        let voted = Totals::of(&mixed(outputs, &batch.targets)?, &batch.targets)?;
+        totals[points.len()] = totals[points.len()].plus(voted);
     }
     Ok(totals.into_iter().map(Totals::score).collect())
 }
@@ -156,10 +207,6 @@ pub(crate) fn score(
     Ok(totals.score())
 }
 
-fn sum(parts: Vec<Totals>) -> Totals {
-    parts.into_iter().fold(Totals::default(), Totals::plus)
-}
-
 fn mean(members: &[&[f32]], out: &mut Vec<f32>) {
     let at = |index: usize| members.iter().map(|member| f64::from(member[index])).sum::<f64>();
     out.extend((0..members[0].len()).map(|index| (at(index) / members.len() as f64) as f32));
@@ -179,6 +226,7 @@ pub(crate) fn classes(targets: &Targets) -> Result<&[u32], MeasureError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::measure::ensemble::soft_vote;
     use crate::measure::metrics::{accuracy, cross_entropy};
     use crate::measure::toy::{Examples, batches, normed, run, threshold};
 
@@ -197,8 +245,11 @@ mod tests {
             let found = predictions(&models, &NormSource::KEEP, &data, &run(threads)).expect("fits");
             assert_eq!(found.iter().map(accuracy).collect::<Vec<_>>(), [0.75, 0.5]);
             assert_eq!(found[0].scores(), [-1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 2.0, 0.0]);
-            let sums = scores(&models, &NormSource::KEEP, &data, &run(threads)).expect("fits");
+            let subjects: [&[Model<'_>]; 3] = [&models[..1], &models[1..], &models];
+            let sums = scores(&subjects, &NormSource::KEEP, &data, &run(threads)).expect("fits");
             assert_eq!(sums[1].accuracy, Some(0.5));
+            let vote = soft_vote(&[&found[0], &found[1]]).expect("fits");
+            assert!((sums[2].loss - cross_entropy(&vote)).abs() < 1e-15);
             assert!((sums[0].loss - cross_entropy(&found[0])).abs() < 1e-15);
             assert_eq!(*first.get_or_insert(found.clone()), found);
         }
@@ -223,8 +274,9 @@ mod tests {
     fn what_does_not_fit_names_the_model() {
         let source = Examples::classes(&[0.0, 1.0], &[0, 1]);
         let data = batches(&source, 2);
-        let of =
-            |model: Model<'_>| scores(&[model], &NormSource::KEEP, &data, &run(2)).unwrap_err().to_string();
+        let of = |model: Model<'_>| {
+            scores(&[&[model]], &NormSource::KEEP, &data, &run(2)).unwrap_err().to_string()
+        };
         assert_eq!(of(model("chat", &[1.0])), "weights of `chat`: 2 values are needed, 1 are there");
         let bare = Model { network: &normed, statistics: &[], ..model("bare", &[1.0]) };
         assert_eq!(of(bare), "running statistics of `bare`: 2 values are needed, 0 are there");
@@ -238,7 +290,11 @@ mod tests {
         let data = batches(&source, 2);
         let normed = [Model { network: &normed, statistics: &[1.0, 4.0], ..model("n", &[3.0]) }];
         assert!(predictions(&normed, &NormSource::KEEP, &data, &run(1)).is_err());
-        let found = scores(&normed, &NormSource::KEEP, &data, &run(1)).expect("a loss");
+        let half = [Model { weights: &[2.0], ..normed[0] }, normed[0]];
+        let found = scores(&[&normed, &half], &NormSource::KEEP, &data, &run(1)).expect("a loss");
         assert_eq!((found[0].loss, found[0].accuracy), (1.0, None));
+        // (½ + 1)/2 squared.
+        assert_eq!(found[1].loss, 0.5625);
+        assert!(scores(&[&[]], &NormSource::KEEP, &data, &run(1)).is_err());
     }
 }

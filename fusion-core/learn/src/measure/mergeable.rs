@@ -46,6 +46,7 @@ impl Mergeable {
             let (loss, accuracy) = &pair.sets[set];
             let found = match metric {
                 Metric::Loss => value(loss),
+                Metric::CrossEntropy => accuracy.as_ref().map(|_| value(loss))?,
                 // All that differs between error and accuracy is the direction, which barriers do not show.
                 Metric::Accuracy | Metric::Error => value(accuracy.as_ref()?),
             };

@@ -15,6 +15,7 @@ pub mod forward;
 pub mod landscape;
 pub mod mergeable;
 pub mod metrics;
+pub mod network;
 pub mod norm;
 pub mod path;
 pub mod per_class;
@@ -22,7 +23,12 @@ pub mod predictions;
 pub mod similarity;
 #[cfg(test)]
 mod toy;
+mod verb;
 pub mod workers;
 
 pub use error::MeasureError;
 pub use predictions::Predictions;
+pub use verb::{
+    BarrierParams, CkaParams, Detail, EceParams, Inputs, LandscapeParams, Layers, Lines, Map, Matrix,
+    MergeableParams, NamedData, NamedPath, NetworkParams, Scores, Subject, Table, check, evaluate, methods,
+};

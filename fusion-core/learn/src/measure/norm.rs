@@ -3,7 +3,7 @@
 //! Running statistics describe the activations of one set of weights. Interpolated statistics do not describe those of
 //! interpolated weights, and a network that uses them collapses although its weights are good; so the policy is always named.
 
-use fusion_sdk::{Params, Words};
+use fusion_sdk::Words;
 
 use crate::measure::MeasureError;
 use crate::measure::batches::Batches;
@@ -20,22 +20,6 @@ pub enum NormPolicy {
     Ema,
     /// those of each batch that is measured
     Batch,
-}
-
-/// How statistics are counted.
-#[derive(Clone, Debug, PartialEq, Params)]
-pub struct NormParams {
-    /// where BatchNorm's statistics come from; needed for networks with BatchNorm
-    pub norm: Option<NormPolicy>,
-    /// training batches for `reset` (default: all of the data) and `ema` (default: 100)
-    #[param(range = 1..)]
-    pub norm_batches: Option<u32>,
-    /// examples of a training batch
-    #[param(range = 2.., default = 500)]
-    pub norm_batch: u32,
-    /// how far `ema` moves towards each batch
-    #[param(above = 0.0, range = ..=1.0, default = 0.1)]
-    pub norm_momentum: f64,
 }
 
 /// Statistics for weights on the way.

@@ -60,6 +60,8 @@ pub struct SetCurve {
 pub enum Metric {
     /// the cross entropy, or the mean squared error of a regression
     Loss,
+    /// the cross entropy
+    CrossEntropy,
     /// the share of examples whose class is found
     Accuracy,
     /// 1 − accuracy
@@ -67,14 +69,12 @@ pub enum Metric {
 }
 
 impl Metric {
-    /// All of them.
-    pub const ALL: [Metric; 3] = [Metric::Loss, Metric::Accuracy, Metric::Error];
-
     /// The word in recipes and names of results.
     #[must_use]
     pub const fn word(self) -> &'static str {
         match self {
             Metric::Loss => "loss",
+            Metric::CrossEntropy => "cross_entropy",
             Metric::Accuracy => "accuracy",
             Metric::Error => "error",
         }
@@ -84,19 +84,34 @@ impl Metric {
     #[must_use]
     pub const fn better(self) -> Better {
         match self {
-            Metric::Loss | Metric::Error => Better::Lower,
+            Metric::Loss | Metric::CrossEntropy | Metric::Error => Better::Lower,
             Metric::Accuracy => Better::Higher,
         }
     }
 
-    /// Its value; `None` for the accuracy of a regression.
+    /// Its value; `None` for what a regression has not.
     #[must_use]
     pub fn of(self, score: &Score) -> Option<f64> {
         match self {
             Metric::Loss => Some(score.loss),
+            Metric::CrossEntropy => score.accuracy.map(|_| score.loss),
             Metric::Accuracy => score.accuracy,
             Metric::Error => score.accuracy.map(|accuracy| 1.0 - accuracy),
         }
+    }
+
+    /// Whether barriers of both are the same.
+    pub(crate) fn like(self, other: Metric) -> bool {
+        let kind = |metric| matches!(metric, Metric::Loss | Metric::CrossEntropy);
+        kind(self) == kind(other)
+    }
+
+    /// That the data has no such metric.
+    pub(crate) fn missing(self) -> MeasureError {
+        MeasureError::unsuitable(
+            format!("the data has numbers for targets, which have no `{}`", self.word()),
+            "set `metric` to `loss`",
+        )
     }
 }
 

@@ -5,7 +5,7 @@ use fusion_sdk::batch::{Batch, Targets, Values};
 use fusion_sdk::context::Alone;
 
 use crate::measure::MeasureError;
-use crate::measure::batches::{Batches, Cut, Source};
+use crate::measure::batches::{Batches, Source};
 use crate::measure::forward::{Forward, LayerFeatures};
 use crate::measure::workers::Run;
 
@@ -28,31 +28,31 @@ impl Examples {
     }
 }
 
-impl Source for Examples {
-    fn len(&self) -> usize {
-        self.inputs.len()
+/// Examples in batches of a size.
+struct Cut<'a>(&'a Examples, usize);
+
+impl Source for Cut<'_> {
+    fn count(&self) -> usize {
+        self.0.inputs.len().div_ceil(self.1)
     }
 
-    fn gather(&self, indices: &[usize]) -> Result<Batch, MeasureError> {
-        let targets = match &self.targets {
-            Targets::Classes(labels) => {
-                Targets::Classes(indices.iter().map(|&index| labels[index]).collect())
-            }
+    fn gather(&self, index: usize) -> Result<Batch, MeasureError> {
+        let Examples { inputs, targets } = self.0;
+        let range = index * self.1..(index * self.1 + self.1).min(inputs.len());
+        let targets = match targets {
+            Targets::Classes(labels) => Targets::Classes(labels[range.clone()].to_vec()),
             Targets::Numbers { width, rows } => {
-                Targets::Numbers { width: *width, rows: indices.iter().map(|&index| rows[index]).collect() }
+                Targets::Numbers { width: *width, rows: rows[range.clone()].to_vec() }
             }
             soft @ Targets::Soft { .. } => soft.clone(),
         };
-        Ok(Batch {
-            inputs: Values::Floats(indices.iter().map(|&index| self.inputs[index]).collect()),
-            shape: vec![indices.len(), 1],
-            targets,
-        })
+        let inputs = inputs[range].to_vec();
+        Ok(Batch { shape: vec![inputs.len(), 1], inputs: Values::Floats(inputs), targets })
     }
 }
 
 pub(crate) fn batches(source: &Examples, size: usize) -> Batches<'_> {
-    Batches::new("toy", source, Cut { size, ..Cut::default() }).expect("examples")
+    Batches::new("toy", Box::new(Cut(source, size)), None, usize::MAX).expect("examples")
 }
 
 pub(crate) fn run(threads: usize) -> Run<'static> {
