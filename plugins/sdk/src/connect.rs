@@ -84,8 +84,10 @@ pub fn method<K: Connect>() -> Box<dyn PathMethod> {
 /// A connect method by its functions, with its type gone.
 struct Erased {
     describe: fn() -> Described,
-    prepare: fn(&Map<String, Json>, usize) -> Result<Box<dyn PathKernel>, MethodError>,
+    prepare: Prepare,
 }
+
+type Prepare = fn(&Map<String, Json>, usize) -> Result<Box<dyn PathKernel>, MethodError>;
 
 impl PathMethod for Erased {
     fn describe(&self) -> Described {

@@ -26,6 +26,12 @@ pub enum Geometry {
     Bezier,
     /// Convex combinations of the points; t walks from the first vertex over the centre to the last.
     Simplex,
+    /// Simplexes that share all vertices but one (SPRO): the convex hulls of pᵢ and the connectors p_modes.., for each i below `modes`.
+    /// t walks from the first mode over the centre of the connectors to the last mode.
+    Complex {
+        /// Points that belong to one simplex only, at least 2; they come first.
+        modes: usize,
+    },
     /// The plane through three points; t is not used, see [`Path::plane`].
     Plane,
     /// A Gaussian: p₀ mean, p₁ variance, the rest deviations (SWAG). `at(t)` is the mean, see [`Path::gaussian`].
@@ -42,6 +48,7 @@ impl Geometry {
             Geometry::Chain => "chain",
             Geometry::Bezier => "bezier",
             Geometry::Simplex => "simplex",
+            Geometry::Complex { .. } => "complex",
             Geometry::Plane => "plane",
             Geometry::Gaussian => "gaussian",
             Geometry::Points => "points",
@@ -141,7 +148,7 @@ impl From<PathError> for MethodError {
 }
 
 impl Path {
-    /// Checks the points: their number (plane 3, Gaussian at least 2 and not 3, else at least 1), one length, finite values, no
+    /// Checks the points: their number (plane 3, Gaussian at least 2 and not 3, complex more than its modes, else at least 1), one length, finite values, no
     /// negative variance, and the knots (see [`Path::knots`]).
     ///
     /// # Errors
@@ -153,6 +160,9 @@ impl Path {
             (Geometry::Gaussian, 0 | 1) => return count("at least 2 (mean and variance)"),
             (Geometry::Gaussian, 3) => return count("2, or at least 4 (one deviation alone has no K−1)"),
             (_, 0) => return count("at least 1"),
+            (Geometry::Complex { modes }, n) if modes < 2 || n <= modes => {
+                return count("at least 3 (two modes and a connector)");
+            }
             _ => {}
         }
         let wanted = points[0].len();
@@ -253,7 +263,16 @@ mod tests {
     fn what_is_no_path_is_refused() {
         use Geometry::{Bezier, Chain, Gaussian, Plane};
         let p: &[f32] = &[1.0, 2.0];
-        for (geometry, points) in [(Chain, 0), (Plane, 2), (Plane, 4), (Gaussian, 1), (Gaussian, 3)] {
+        let complex = |modes| Geometry::Complex { modes };
+        for (geometry, points) in [
+            (Chain, 0),
+            (Plane, 2),
+            (Plane, 4),
+            (Gaussian, 1),
+            (Gaussian, 3),
+            (complex(2), 2),
+            (complex(1), 3),
+        ] {
             let error = refused(geometry, &vec![p; points], &[]);
             assert!(matches!(error, PathError::Count { found, .. } if found == points), "{error}");
         }
@@ -283,7 +302,8 @@ mod tests {
     #[test]
     fn tangents_are_slopes() {
         let points = vec![vec![0.0, 0.0], vec![1.0, 4.0], vec![2.0, 0.0]];
-        for geometry in [Geometry::Chain, Geometry::Bezier, Geometry::Simplex] {
+        for geometry in [Geometry::Chain, Geometry::Bezier, Geometry::Simplex, Geometry::Complex { modes: 2 }]
+        {
             let path = Path::new(geometry, points.clone(), vec![]).unwrap();
             let (mut a, mut b, mut slope) = ([0.0_f32; 2], [0.0_f32; 2], [0.0_f32; 2]);
             let h = 1.0 / 1024.0;

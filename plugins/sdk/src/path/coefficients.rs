@@ -6,7 +6,7 @@ impl Path {
     /// c(t) with θ(t) = Σ cⱼ(t) pⱼ and Σ cⱼ = 1. t outside of 0..=1 is clamped; NaN gives NaN for all.
     ///
     /// Bernstein polynomials for a curve (Bézier), hats for a chain (between knots where it has some), the walk
-    /// vertex → centre → vertex for a simplex, one 1 for points (the nearest; half-way the later one), the mean of a Gaussian, the
+    /// vertex → centre → vertex for a simplex (mode → centre of the connectors → mode for a complex), one 1 for points (the nearest; half-way the later one), the mean of a Gaussian, the
     /// centre of a plane's triangle.
     #[must_use]
     pub fn coefficients(&self, t: f64) -> Vec<f64> {
@@ -30,6 +30,13 @@ impl Path {
                 let (vertex, towards) = if t <= 0.5 { (0, 2.0 * t) } else { (n - 1, 2.0 - 2.0 * t) };
                 let mut c = vec![towards / n as f64; n];
                 c[vertex] += 1.0 - towards;
+                c
+            }
+            Geometry::Complex { modes } => {
+                let (vertex, towards) = if t <= 0.5 { (0, 2.0 * t) } else { (modes - 1, 2.0 - 2.0 * t) };
+                let mut c = vec![0.0; n];
+                c[modes..].fill(towards / (n - modes) as f64);
+                c[vertex] = 1.0 - towards;
                 c
             }
             Geometry::Points => one_hot(n, (t * (n - 1) as f64).round() as usize),
@@ -71,6 +78,11 @@ impl Path {
                 let (vertex, speed) = if t < 0.5 { (0, 2.0) } else { (n - 1, -2.0) };
                 slopes.fill(speed / n as f64);
                 slopes[vertex] -= speed;
+            }
+            Geometry::Complex { modes } => {
+                let (vertex, speed) = if t < 0.5 { (0, 2.0) } else { (modes - 1, -2.0) };
+                slopes[modes..].fill(speed / (n - modes) as f64);
+                slopes[vertex] = -speed;
             }
             _ => {}
         }
@@ -166,6 +178,11 @@ mod tests {
         close(&simplex.coefficients(0.25), &[0.625, 0.125, 0.125, 0.125]);
         close(&simplex.coefficients(0.5), &[0.25; 4]);
         close(&simplex.coefficients(0.75), &[0.125, 0.125, 0.125, 0.625]);
+        let complex = path(Geometry::Complex { modes: 3 }, 5, &[]);
+        close(&complex.coefficients(0.25), &[0.5, 0.0, 0.0, 0.25, 0.25]);
+        close(&complex.coefficients(0.5), &[0.0, 0.0, 0.0, 0.5, 0.5]);
+        close(&complex.coefficients(1.0), &[0.0, 0.0, 1.0, 0.0, 0.0]);
+        close(&complex.slopes(0.5), &[0.0, 0.0, 2.0, -1.0, -1.0]);
         close(&path(Geometry::Simplex, 2, &[]).coefficients(0.3), &[0.7, 0.3]);
         let points = path(Geometry::Points, 3, &[]);
         close(&points.coefficients(0.24), &[1.0, 0.0, 0.0]);

@@ -88,7 +88,7 @@ impl Metric<'_> {
         }
         let lengths = self.cumulative(&grid);
         let total = lengths[lengths.len() - 1];
-        if !(total > 0.0) {
+        if total.is_nan() || total <= 0.0 {
             return Path::samples(n);
         }
         let place = |share: f64| {
@@ -123,30 +123,49 @@ impl Metric<'_> {
 
     /// Volume of the simplex of the control points: √det(Gram)/(n−1)!, which is Cayley and Menger's
     /// V² = |det CM| / ((n−1)!² 2ⁿ⁻¹) without its cancellation. It is a volume, not its square (which loss-surface-simplexes calls so):
-    /// length, area, volume for 2, 3, 4 points, and 1 for one point. Degenerate simplexes have 0.
+    /// length, area, volume for 2, 3, 4 points, and 1 for one point. Degenerate simplexes have 0. That of a complex is the sum over its
+    /// simplexes.
     #[must_use]
     pub fn volume(&self) -> f64 {
-        libm::exp(self.log_volume())
+        self.simplexes().iter().map(|vertices| libm::exp(self.log_volume(vertices))).sum()
     }
 
-    /// ln of [`Metric::volume`], −∞ for degenerate simplexes: sums of logarithms do not overflow in many dimensions.
+    /// Vertices of each simplex: one of all points, or for each mode of a complex the mode and the connectors.
     #[must_use]
-    pub fn log_volume(&self) -> f64 {
+    pub fn simplexes(&self) -> Vec<Vec<usize>> {
         let n = self.path.points.len();
-        let size = n - 1;
+        match self.path.geometry {
+            Geometry::Complex { modes } => {
+                (0..modes).map(|mode| std::iter::once(mode).chain(modes..n).collect()).collect()
+            }
+            _ => vec![(0..n).collect()],
+        }
+    }
+
+    /// ln of the volume of a simplex of some of the points, −∞ for degenerate ones: sums of logarithms do not overflow in many
+    /// dimensions. Volumes are told from 0 down to heights of 1e-6 of the largest distance from the first point.
+    ///
+    /// # Panics
+    /// There is no vertex.
+    #[must_use]
+    pub fn log_volume(&self, vertices: &[usize]) -> f64 {
+        let n = self.path.points.len();
+        let (base, others) = (vertices[0], &vertices[1..]);
+        let gram = |i: usize, j: usize| self.gram[i * n + j];
+        let size = others.len();
         let mut lower = vec![0.0; size * size];
+        let noise = others.iter().chain([&base]).map(|&i| gram(i, i)).fold(0.0, f64::max) * 1e-12;
         let mut log = 0.0;
         for i in 0..size {
             for j in 0..=i {
                 let known: f64 = (0..j).map(|k| lower[i * size + k] * lower[j * size + k]).sum();
-                let entry = self.gram[(i + 1) * n + j + 1];
-                let rest = entry - known;
+                let (p, q) = (others[i], others[j]);
+                let rest = gram(p, q) - gram(p, base) - gram(q, base) + gram(base, base) - known;
                 if i != j {
                     lower[i * size + j] = rest / lower[j * size + j];
                     continue;
                 }
-                // What is left of a squared edge: below its rounding there is no height.
-                if !(rest > entry.abs() * 1e-14) {
+                if rest.is_nan() || rest <= noise {
                     return if rest.is_nan() { f64::NAN } else { f64::NEG_INFINITY };
                 }
                 lower[i * size + i] = rest.sqrt();
@@ -229,6 +248,17 @@ mod tests {
         assert!((found - 6.0_f64.sqrt() / 120.0).abs() < 1e-15);
     }
 
+    #[test]
+    fn a_complex_is_the_sum_of_its_simplexes() {
+        let corners: [&[f32]; 4] = [&[0.0, 0.0], &[3.0, 3.0], &[1.0, 0.0], &[0.0, 1.0]];
+        let complex = path(Geometry::Complex { modes: 2 }, &corners, &[]);
+        let metric = complex.metric();
+        assert_eq!(metric.simplexes(), [[0, 2, 3], [1, 2, 3]]);
+        // Triangles over the same edge of √2 with heights √½ and 5√½.
+        assert!((metric.log_volume(&[0, 2, 3]) - 0.5_f64.ln()).abs() < 1e-14);
+        assert!((metric.volume() - 3.0).abs() < 1e-13);
+    }
+
     /// Against the determinant of Cayley and Menger's matrix, by elimination in f64.
     #[test]
     fn volumes_agree_with_cayley_and_menger() {
@@ -257,8 +287,9 @@ mod tests {
                 det *= cm[i][i];
                 for r in i + 1..size {
                     let factor = cm[r][i] / cm[i][i];
-                    for c in i..size {
-                        cm[r][c] -= factor * cm[i][c];
+                    let (above, below) = cm.split_at_mut(r);
+                    for (value, pivot) in below[0][i..].iter_mut().zip(&above[i][i..]) {
+                        *value -= factor * pivot;
                     }
                 }
             }
