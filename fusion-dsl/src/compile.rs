@@ -96,8 +96,10 @@ pub fn compile(world: &dyn World, path: &str, text: &str, overrides: &[(String, 
     }
     same_targets(&variants, &mut diagnostics);
     let file = program.units.first().map(|unit| (*unit.file).clone());
-    // What a mistake leaves unused is not worth a second message.
-    if !has_errors(&diagnostics) {
+    // What a mistake leaves unused or without its seed is not worth a second message.
+    if has_errors(&diagnostics) {
+        diagnostics.retain(|diagnostic| diagnostic.code != Code::SameNetwork);
+    } else {
         diagnostics.extend(unused(&program, &used));
     }
     diag::sort(&mut diagnostics);

@@ -97,6 +97,13 @@ fn broken_items_are_left_as_they_are() {
 }
 
 #[test]
+fn carriage_returns_behind_a_broken_item_go_at_once() {
+    for text in ["\"\r\r", "fusion 1\n\"a\r\r\r\nmodel b from \"x\"\r\n", "fusion 1\nlet x = \"\r"] {
+        check("carriage returns", text);
+    }
+}
+
+#[test]
 fn items_are_moved_to_column_one() {
     let (out, diagnostics) = fmt::format("fusion 1\n\n   model a from \"x\"\n");
     assert_eq!(diagnostics.len(), 1);

@@ -71,6 +71,7 @@ const WORDS: &[&str] = &[
     "take",
     "rest",
     "of",
+    "mlp(784, [64], 10)",
     "between",
     "collect",
     "using",

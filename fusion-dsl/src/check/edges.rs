@@ -235,7 +235,9 @@ impl Build<'_> {
             }
             let mut of_port: Vec<(Span, bool)> = Vec::new();
             for edge in wiring.edges.iter().filter(|edge| edge.role == port.role) {
-                of_port.push((edge.span, self.is_several(&edge.input)));
+                // A path where models are due is as many as are taken from it.
+                let sampled = port.space == Space::Model && self.space(&edge.input) == Space::Path;
+                of_port.push((edge.span, sampled || self.is_several(&edge.input)));
             }
             let (role, min) = (port.role.as_str(), port.min);
             let count = of_port.len() as u32;

@@ -121,6 +121,7 @@ codes! {
     Error "F0239" UnknownNetwork "no such network architecture";
     Error "F0240" OverTime "this schedule runs over time, the parameter varies over layers";
     Error "F0241" BadNameMap "the map of tensor names is malformed";
+    Warning "F0242" SameNetwork "two networks start from the same weights";
 
     // Types, verbs, methods, ports.
     Error "F0301" WrongVerb "the method belongs to another verb";

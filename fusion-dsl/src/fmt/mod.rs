@@ -60,7 +60,8 @@ fn verbatim(text: &str, piece: &Piece, first: &Token, last: &Token) -> String {
     } else {
         first.start
     };
-    text[start..last.end].trim_start_matches('\u{feff}').to_owned()
+    // A carriage return at its end would be part of the line break the next time.
+    text[start..last.end].trim_start_matches('\u{feff}').trim_end_matches('\r').to_owned()
 }
 
 /// What stands between items: comments and empty lines.

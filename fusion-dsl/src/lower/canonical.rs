@@ -1,7 +1,7 @@
 //! The canonical graph of one variant: broken nodes and circles taken out, seeds drawn, nodes in an order that depends on
 //! content alone.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::check::items::added;
 use crate::codes::Code;
@@ -26,7 +26,7 @@ pub(crate) fn canonical(
 ) -> (Graph, Vec<Diagnostic>) {
     let mut inputs: Inputs = built.iter().map(|node| node.as_ref().map(order::inputs)).collect();
     let (sorted, waiting) = topological(&inputs);
-    let diagnostics = circles(&inputs, &waiting, raws);
+    let mut diagnostics = circles(&inputs, &waiting, raws);
     // A node with a broken input is broken too, silently: the cause has been reported.
     let mut alive = vec![false; built.len()];
     for id in &sorted {
@@ -48,6 +48,7 @@ pub(crate) fn canonical(
         })
         .collect();
     let mut keys: Vec<Option<Key>> = vec![None; nodes.len()];
+    let mut drawn: BTreeMap<Key, usize> = BTreeMap::new();
     for id in &sorted {
         let at = id.0 as usize;
         if !alive[at] {
@@ -69,6 +70,10 @@ pub(crate) fn canonical(
         {
             settings.push(added("seed", drawn_seed(&key)));
             key = node_key(&nodes[at], &nodes, |id| keys[id.0 as usize]);
+            let first = *drawn.entry(key).or_insert(at);
+            if first != at {
+                diagnostics.push(same_network(&raws[first], &raws[at]));
+            }
         }
         keys[at] = Some(key);
     }
@@ -87,6 +92,22 @@ pub(crate) fn canonical(
         })
         .collect();
     (Graph { edition, plugins, nodes }, diagnostics)
+}
+
+fn same_network(first: &Raw<'_>, second: &Raw<'_>) -> Diagnostic {
+    let (name, other) = (&second.name, &first.name);
+    let mut diagnostic = Diagnostic::new(
+        Code::SameNetwork,
+        second.name_span,
+        format!("the network `{name}` starts from the same weights as `{other}`"),
+    )
+    .note(
+        "weights are drawn from the seed and the architecture; without a seed, from the architecture alone",
+    );
+    if first.name_span != second.name_span {
+        diagnostic = diagnostic.secondary(first.name_span, "the same network");
+    }
+    diagnostic.help("give each a seed of its own: `{ seed = 1 }`")
 }
 
 /// A seed from what a node computes, so that names and other nodes do not matter.
