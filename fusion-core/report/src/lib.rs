@@ -12,6 +12,7 @@ pub mod model;
 pub mod number;
 mod plots;
 pub mod svg;
+pub mod text;
 mod write;
 
 pub use error::ReportError;

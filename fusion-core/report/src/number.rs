@@ -28,6 +28,15 @@ pub fn show(value: f64, digits: Digits) -> String {
     }
 }
 
+/// A number in a column or on an axis of this unit: where the unit is `%`, the sign stands there and not at each number.
+pub fn in_column(value: f64, digits: Digits, unit: &str) -> String {
+    let text = show(value, digits);
+    match text.strip_suffix(" %") {
+        Some(bare) if unit == "%" => bare.to_owned(),
+        _ => text,
+    }
+}
+
 /// So many significant digits, see [`show`].
 pub fn significant(value: f64, digits: usize) -> String {
     if value == 0.0 {

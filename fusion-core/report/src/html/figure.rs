@@ -31,12 +31,11 @@ impl Anchors {
 pub(super) fn plot(out: &mut String, plot: &Plot, anchors: &mut Anchors) {
     let id = anchors.take(plot.title());
     let link = download(&id, &csv::plot(plot));
-    let caption = if plot.caption().is_empty() { plot.title() } else { plot.caption() };
     let drawing = svg::inline(plot);
     let _ = writeln!(
         out,
         "<figure id=\"{id}\">\n{drawing}<figcaption>{} {link}</figcaption>\n</figure>",
-        xml(caption)
+        xml(plot.caption())
     );
 }
 

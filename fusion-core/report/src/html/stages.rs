@@ -11,7 +11,7 @@ pub(super) fn table(out: &mut String, stages: &[StageRow]) {
         stages.iter().map(|stage| stage.seconds).filter(|seconds| seconds.is_finite()).fold(0.0, f64::max);
     out.push_str(
         "<div class=\"scroll\">\n<table>\n<thead><tr><th scope=\"col\">stage</th><th scope=\"col\">what it does</th>\
-         <th scope=\"col\">cost</th><th scope=\"col\">status</th><th scope=\"col\" class=\"r\">time</th></tr></thead>\n<tbody>\n",
+         <th scope=\"col\">cost</th><th scope=\"col\">status</th><th scope=\"col\" class=\"time\">time</th></tr></thead>\n<tbody>\n",
     );
     for stage in stages {
         let part =
@@ -25,7 +25,7 @@ pub(super) fn table(out: &mut String, stages: &[StageRow]) {
         let _ = writeln!(
             out,
             "<tr><th scope=\"row\">{}</th><td>{} <code>{}</code>{notes}</td><td>{}</td><td class=\"status\">{status}</td>\
-             <td class=\"time\"><i style=\"width:{:.1}%\"></i><span>{}</span></td></tr>",
+             <td class=\"time\"><span class=\"track\"><i style=\"width:{:.1}%\"></i></span>{}</td></tr>",
             xml(&stage.name),
             xml(&stage.verb),
             xml(&stage.method),

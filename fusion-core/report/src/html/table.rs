@@ -31,7 +31,7 @@ pub(super) fn table(out: &mut String, table: &Table, anchors: Option<&mut Anchor
         out.push_str("<tr>");
         for (cell, column) in row.iter().zip(&table.columns) {
             let text = match cell {
-                Cell::Number { value, digits } => number::show(*value, *digits),
+                Cell::Number { value, digits } => number::in_column(*value, *digits, &column.unit),
                 Cell::Text(text) => text.clone(),
                 Cell::Empty => "–".to_owned(),
             };

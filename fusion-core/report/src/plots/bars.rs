@@ -38,6 +38,7 @@ pub(super) fn draw(plot: &Bars) -> Canvas {
     let mut canvas = Canvas::new(WIDTH, top + height + BELOW + notes.len() as f64 * NOTE + EDGE * 0.6);
     frame::title(&mut canvas, &plot.title);
     frame.draw_x(&mut canvas, &x.ticks(7), Some(&plot.value), true);
+    let shown = x.alike(&plot.bars.iter().map(|bar| bar.value).collect::<Vec<_>>());
     let zero = frame.across(0.0).unwrap_or(left).max(left);
     for (place, (bar, name)) in plot.bars.iter().zip(&names).enumerate() {
         let y = top + (place as f64 + 0.5) * ROW;
@@ -62,14 +63,10 @@ pub(super) fn draw(plot: &Bars) -> Canvas {
             }
             let (x, anchor) =
                 if bar.value < 0.0 { (tip - 6.0, Anchor::End) } else { (tip + 6.0, Anchor::Start) };
-            pen.text((x, y), &x_label(&frame, bar.value), Font::new(TICK, INK, anchor));
+            pen.text((x, y), &shown[place], Font::new(TICK, INK, anchor));
         });
     }
     canvas.layer(Layer::default(), |pen| pen.line(&[(zero, top), (zero, top + height)], AXIS, 1.0));
     frame::notes(&mut canvas, &notes, top + height + BELOW);
     canvas
-}
-
-fn x_label(frame: &Frame, value: f64) -> String {
-    frame.x.show(value)
 }

@@ -16,13 +16,15 @@ pub(super) fn draw(
 ) {
     let height = area.h / bands.len().max(1) as f64;
     let widest = labels.iter().map(|(_, label)| crate::svg::canvas::width(label, TICK)).fold(0.0, f64::max);
-    canvas.layer(Layer::default(), |pen| {
+    canvas.layer(Layer::default().crisp(), |pen| {
         for (place, colour) in bands.iter().enumerate() {
             let bottom = area.bottom() - place as f64 * height;
             // A hair higher than the band, so that no seam is seen between two.
             let hair = if place + 1 == bands.len() { 0.0 } else { 0.3 };
             pen.rect(Rect::new(area.x, bottom - height - hair, area.w, height + hair), *colour, 1.0);
         }
+    });
+    canvas.layer(Layer::default(), |pen| {
         pen.outline(area, AXIS, 0.8);
         for (at, label) in labels {
             let y = area.bottom() - at * area.h;

@@ -5,11 +5,11 @@
 
 use plotters::style::RGBColor;
 
-use crate::model::{Digits, Landscape};
+use crate::model::Landscape;
 use crate::number;
 use crate::svg::canvas::{Anchor, Canvas, Font, Layer, Rect, fit};
 use crate::svg::frame::{self, BELOW, EDGE, Frame, LABEL, NOTE, TITLE, WIDTH};
-use crate::svg::label::{Placer, around};
+use crate::svg::label::{Placer, Spot, around};
 use crate::svg::legend::{Legend, Sample};
 use crate::svg::marks;
 use crate::svg::scale::{self, Ends, Span, drawable};
@@ -104,10 +104,11 @@ fn levels(finite: &[f64]) -> Vec<f64> {
     let exact = |k: usize| low + span * FIRST.powf(1.0 - k as f64 / (LEVELS - 1) as f64);
     let mut levels: Vec<f64> = (0..LEVELS)
         .map(|k| {
-            // Rounded to a twentieth of the distance to the level below, at most: numbers that can be read.
+            // By less than an eighth of the distance to the level below: numbers that can be read.
             let gap = exact(k) - if k == 0 { low } else { exact(k - 1) };
-            let step = 10f64.powf((gap.log10()).floor() - 1.0);
-            let step = if step * 5.0 < gap / 4.0 { step * 5.0 } else { step };
+            let decade = 10f64.powf(gap.log10().floor());
+            let steps = [0.2, 0.1, 0.05, 0.02].map(|part| part * decade);
+            let step = steps.into_iter().find(|step| *step < gap / 4.0).unwrap_or(0.01 * decade);
             (exact(k) / step).round() * step
         })
         .collect();
@@ -122,13 +123,26 @@ fn size(x: f64, y: f64, widest: f64) -> (f64, f64) {
     if w >= 220.0 && h >= 160.0 { (w, h) } else { (widest.min(HIGHEST), HIGHEST * 0.8) }
 }
 
-/// The grid in pixels with y upwards (so negative). What is above everything that can be drawn is as high as the rest.
+/// The grid in pixels with y upwards (so negative). Infinity is as high as the highest value, and what is no number takes the
+/// mean of its neighbours, so that lines pass behind the blank place without a rim around it.
 fn pixel_grid(plot: &Landscape, frame: &Frame, finite: &[f64]) -> Grid {
     let most = finite.iter().copied().fold(f64::NEG_INFINITY, f64::max);
     let xs: Vec<f64> = plot.xs.iter().filter_map(|x| frame.across(*x)).collect();
     let ys: Vec<f64> = plot.ys.iter().filter_map(|y| frame.up(*y).map(|y| -y)).collect();
-    let values = plot.values.iter().map(|value| if drawable(*value) { *value } else { most }).collect();
-    Grid::new(&xs, &ys, values)
+    let (w, h) = (plot.xs.len(), plot.ys.len());
+    let around = |place: usize| {
+        let (i, j) = (place % w, place / w);
+        let rows = j.saturating_sub(1)..=(j + 1).min(h - 1);
+        let near = rows.flat_map(|j| (i.saturating_sub(1)..=(i + 1).min(w - 1)).map(move |i| j * w + i));
+        let near: Vec<f64> = near.map(|place| plot.values[place]).filter(|value| drawable(*value)).collect();
+        if near.is_empty() { most } else { near.iter().sum::<f64>() / near.len() as f64 }
+    };
+    let values = plot.values.iter().enumerate().map(|(place, value)| match *value {
+        value if drawable(value) => value,
+        value if value > 0.0 => most,
+        _ => around(place),
+    });
+    Grid::new(&xs, &ys, values.collect())
 }
 
 /// Back to pixels with y downwards.
@@ -196,8 +210,9 @@ fn blanks(canvas: &mut Canvas, plot: &Landscape, frame: &Frame) {
     });
 }
 
-/// One number on the longest line of each level, where it hides no path and no model.
+/// One number on a line of each level, where it hides no path and no model, and far from the other numbers.
 fn numbers(canvas: &mut Canvas, grid: &Grid, levels: &[f64], placer: &mut Placer) {
+    let mut placed: Vec<(f64, f64)> = Vec::new();
     for (place, level) in levels.iter().enumerate() {
         let text = number::significant(*level, 4);
         let mut spots = Vec::new();
@@ -210,11 +225,20 @@ fn numbers(canvas: &mut Canvas, grid: &Grid, levels: &[f64], placer: &mut Placer
                 spots.extend(line.iter().step_by(every).map(|(x, y)| (*x, *y, Anchor::Middle)));
             }
         }
-        let free = |spot: &(f64, f64, Anchor)| placer.try_out(&text, NUMBER, *spot) < 1.0;
-        let spots: Vec<_> = spots.into_iter().filter(free).collect();
-        // The middle of the free places, which is far from the ends of the line.
-        let Some(spot) = spots.get(spots.len() / 2).copied() else { continue };
+        spots.retain(|spot| placer.try_out(&text, NUMBER, *spot) < 1.0);
+        // Beyond a hundred pixels it is far enough; then the first wins.
+        let clear =
+            |spot: &Spot| placed.iter().map(|(x, y)| (spot.0 - x).hypot(spot.1 - y)).fold(100.0, f64::min);
+        let mut best: Option<(Spot, f64)> = None;
+        for spot in spots {
+            let clear = clear(&spot);
+            if best.is_none_or(|(_, most)| clear > most) {
+                best = Some((spot, clear));
+            }
+        }
+        let Some((spot, _)) = best else { continue };
         placer.place(&text, NUMBER, &[spot]);
+        placed.push((spot.0, spot.1));
         let below = colour(place, levels.len());
         canvas.layer(Layer::default().halo(below), |pen| {
             pen.text((spot.0, spot.1), &text, Font::new(NUMBER, theme::on(below), Anchor::Middle));
@@ -273,10 +297,10 @@ fn scale_labels(levels: &[f64], finite: &[f64], height: f64) -> Vec<(f64, String
         .iter()
         .enumerate()
         .map(|(k, level)| ((k as f64 + 1.0) / bands, number::significant(*level, 4)));
-    let all: Vec<_> = [(0.0, number::show(low, Digits::Auto))]
+    let all: Vec<_> = [(0.0, number::significant(low, 3))]
         .into_iter()
         .chain(inner)
-        .chain([(1.0, number::show(high, Digits::Auto))])
+        .chain([(1.0, number::significant(high, 3))])
         .collect();
     // Fewer where they would touch.
     let every = (14.0 * bands / height).ceil().max(1.0) as usize;

@@ -13,7 +13,7 @@ use super::colorbar;
 /// Largest cell, widest row label, highest column label.
 const CELL: f64 = 74.0;
 const ROW: f64 = 170.0;
-const COLUMN: f64 = 110.0;
+const COLUMN: f64 = 150.0;
 /// Room for the scale of values.
 const SCALE: f64 = 110.0;
 
@@ -74,11 +74,11 @@ pub(super) fn draw(plot: &Matrix) -> Canvas {
 
 fn cells(canvas: &mut Canvas, plot: &Matrix, span: &Span, area: Rect, cell: f64) {
     let n = plot.names.len();
-    let shown: Vec<String> = plot.values.iter().map(|value| span.show(*value)).collect();
+    let shown = span.alike(&plot.values);
     let widest = shown.iter().map(|text| width(text, TICK)).fold(0.0, f64::max);
     let numbers = widest < cell - 4.0 && cell > 16.0;
     let room = if cell > 16.0 { 1.0 } else { 0.0 };
-    canvas.layer(Layer::titled(&plot.value.label), |pen| {
+    canvas.layer(Layer::titled(&plot.value.label).crisp(), |pen| {
         for (place, value) in plot.values.iter().enumerate() {
             let corner = (area.x + (place % n) as f64 * cell, area.y + (place / n) as f64 * cell);
             let rect = Rect::new(corner.0 + room, corner.1 + room, cell - 2.0 * room, cell - 2.0 * room);

@@ -111,10 +111,9 @@ impl Layer {
         self
     }
 
-    /// Everything is turned by so many degrees around a point.
-    pub(crate) fn turned(mut self, degrees: f64, (x, y): (f64, f64)) -> Layer {
-        let (x, y) = ((x * UNIT).round(), (y * UNIT).round());
-        let _ = write!(self.attributes, " transform=\"rotate({degrees} {x} {y})\"");
+    /// Edges of rectangles on whole pixels of the screen: no seams between neighbours.
+    pub(crate) fn crisp(mut self) -> Layer {
+        self.attributes.push_str(" shape-rendering=\"crispEdges\"");
         self
     }
 }
@@ -223,7 +222,9 @@ impl Pen<'_> {
     /// The edge of a rectangle.
     pub(crate) fn outline(&mut self, rect: Rect, colour: RGBColor, width: f64) {
         let [a, b, c, d] = rect.corners();
-        self.line(&[a, b, c, d, a, b], colour, width);
+        // From the middle of a side, so that every corner is a joint.
+        let start = ((a.0 + b.0) / 2.0, a.1);
+        self.line(&[start, b, c, d, a, start], colour, width);
     }
 
     /// A filled circle.

@@ -15,8 +15,7 @@ pub(crate) const TITLE: f64 = 26.0;
 /// Font sizes.
 pub(crate) const LABEL: f64 = 12.0;
 pub(crate) const TICK: f64 = 11.0;
-/// Height below an area for ticks, and for ticks and the axis' label.
-pub(crate) const TICKS_BELOW: f64 = 20.0;
+/// Height below an area for ticks and the axis' label.
 pub(crate) const BELOW: f64 = 42.0;
 /// Height of a line of notes.
 pub(crate) const NOTE: f64 = 17.0;

@@ -68,6 +68,11 @@ impl Span {
         Span { low, high, log: false, percent }
     }
 
+    /// Both ends.
+    pub(crate) fn ends(&self) -> (f64, f64) {
+        (self.low, self.high)
+    }
+
     /// From end to end, in the units of the values.
     pub(crate) fn length(&self) -> f64 {
         self.high - self.low
@@ -100,6 +105,21 @@ impl Span {
     /// A number as this axis shows it, without the sign of its unit.
     pub(crate) fn show(&self, value: f64) -> String {
         number::significant(if self.percent { value * 100.0 } else { value }, 3)
+    }
+
+    /// Numbers with the same digits after the point: three significant ones of the largest.
+    pub(crate) fn alike(&self, values: &[f64]) -> Vec<String> {
+        let factor = if self.percent { 100.0 } else { 1.0 };
+        let largest = values
+            .iter()
+            .filter(|value| drawable(**value))
+            .fold(0.0_f64, |most, value| most.max(value.abs()));
+        let size = (largest * factor).log10().floor();
+        if !(-4.0..9.0).contains(&size) {
+            return values.iter().map(|value| self.show(*value)).collect();
+        }
+        let digits = Digits::Fixed((2.0 - size).max(0.0) as u8);
+        values.iter().map(|value| number::show(value * factor, digits)).collect()
     }
 
     fn linear_ticks(&self, wanted: usize) -> Vec<Tick> {
