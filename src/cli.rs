@@ -139,6 +139,12 @@ Examples:
 Plugins are native code with all your rights: fusion loads only those that a recipe asks for by `use plugin` and whose
 library has the hash in the lock file. Keep the file with the recipe.")]
     Lock(LockArgs),
+    /// List data sets, and download the named ones
+    Data {
+        /// What to do with data.
+        #[command(subcommand)]
+        command: DataCommand,
+    },
     /// Find, look into, pack and install plugins
     #[command(after_long_help = "\
 Plugins are looked for in the folders of --plugin-path, in those of FUSION_PLUGIN_PATH, in .fusion/plugins beside the
@@ -159,6 +165,50 @@ Examples:
     /// Serve a plugin to the fusion that started this process
     #[command(hide = true)]
     PluginHost(PluginHostArgs),
+}
+
+/// What to do with data sets.
+#[derive(Debug, Subcommand)]
+pub enum DataCommand {
+    /// List the data sets that recipes can name, and where they are
+    #[command(after_long_help = "\
+Examples:
+  fusion data list
+  fusion data list --data ../shared/data")]
+    List(DataListArgs),
+    /// Download a named data set; every file is held against its checksum before it is put in place
+    #[command(after_long_help = "\
+Examples:
+  fusion data fetch mnist
+  fusion data fetch cifar10 --to data")]
+    Fetch(DataFetchArgs),
+}
+
+/// `fusion data list`
+#[derive(Debug, Args)]
+pub struct DataListArgs {
+    /// Look in this folder too; repeatable
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub data: Vec<PathBuf>,
+    /// Write one JSON object to stdout
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `fusion data fetch`
+#[derive(Debug, Args)]
+pub struct DataFetchArgs {
+    /// The data set: `mnist`, `fashion_mnist`, `kmnist`, `cifar10` or `cifar100`
+    pub name: String,
+    /// Put it into this folder [default: $XDG_DATA_HOME/fusion/data or ~/.local/share/fusion/data]
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub to: Option<PathBuf>,
+    /// Download from this address instead of the set's own
+    #[arg(long, value_name = "URL")]
+    pub from: Option<String>,
+    /// Say nothing but errors
+    #[arg(long, short)]
+    pub quiet: bool,
 }
 
 /// What to do with plugins.
@@ -252,6 +302,10 @@ pub struct EngineArgs {
     /// Go on where inputs hold NaN or infinity, with a warning for each tensor
     #[arg(long)]
     pub allow_non_finite: bool,
+    /// Folder with named data sets (`mnist/`, `cifar10/`, …); repeatable. After these come those of $FUSION_DATA, `data` beside the
+    /// recipe, and what `fusion data fetch` has downloaded
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub data: Vec<PathBuf>,
     /// Elements that a worker writes at once; the result does not depend on it
     #[arg(long, value_name = "ELEMENTS", hide = true, value_parser = clap::value_parser!(u64).range(1..=1 << 30))]
     pub chunk: Option<u64>,
@@ -568,6 +622,7 @@ impl EngineArgs {
             options.threads = usize::from(threads);
         }
         options.cache = crate::cache::folder();
+        options.data = crate::places::data(&self.data, root);
         options.overwrite = self.overwrite;
         options.allow_non_finite = self.allow_non_finite;
         if let Some(chunk) = self.chunk {

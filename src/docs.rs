@@ -44,7 +44,7 @@ pub fn pages() -> Vec<Page> {
     ];
     for method in &methods {
         pages.push(Page {
-            path: format!("docs/reference/methods/{}.md", method.id),
+            path: format!("docs/reference/methods/{}", method_file(&methods, method)),
             text: method_page(method),
         });
     }
@@ -117,10 +117,20 @@ fn method_index(methods: &[MethodDescriptor]) -> String {
         }
         let _ = write!(out, "\n## {verb}\n\n| method | |\n|---|---|\n");
         for method in of {
-            let _ = writeln!(out, "| [{id}]({id}.md) | {} |", method.summary, id = method.id);
+            let file = method_file(methods, method);
+            let _ = writeln!(out, "| [{}]({file}) | {} |", method.id, method.summary);
         }
     }
     out
+}
+
+/// The page's name: the method's, with the verb in front where an earlier verb has a method of that name.
+fn method_file(methods: &[MethodDescriptor], method: &MethodDescriptor) -> String {
+    let first = methods.iter().find(|other| other.id == method.id);
+    match first.is_some_and(|first| first.verb == method.verb) {
+        true => format!("{}.md", method.id),
+        false => format!("{}-{}.md", method.verb, method.id),
+    }
 }
 
 fn method_page(method: &MethodDescriptor) -> String {

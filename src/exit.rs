@@ -60,6 +60,7 @@ pub fn of(code: Code) -> Exit {
         | Code::NotEnoughMemory
         | Code::DeviceUnavailable
         | Code::CannotReadFile
+        | Code::CannotReadData
         | Code::Io
         | Code::InputChanged
         | Code::VerificationFailed => Exit::Environment,

@@ -56,3 +56,18 @@ pub(crate) fn user() -> Option<PathBuf> {
         })
         .map(|data| data.join("fusion/plugins"))
 }
+
+/// Folders in which named data sets are looked for, in order. `given` are those of `--data`.
+pub(crate) fn data(given: &[PathBuf], root: &Path) -> Vec<PathBuf> {
+    let variable = env::var_os("FUSION_DATA").unwrap_or_default();
+    let named = env::split_paths(&variable).filter(|folder| !folder.as_os_str().is_empty());
+    let mut folders: Vec<PathBuf> = given.iter().cloned().chain(named).collect();
+    folders.push(root.join("data"));
+    folders.extend(downloads());
+    folders
+}
+
+/// Where `fusion data fetch` puts what it downloads; `None` where no home is known.
+pub(crate) fn downloads() -> Option<PathBuf> {
+    user().and_then(|plugins| plugins.parent().map(|fusion| fusion.join("data")))
+}

@@ -25,6 +25,12 @@ pub(crate) struct Session {
 pub(crate) fn built_in() -> Registry {
     let mut registry = Registry::new();
     fusion_average::register(&mut registry);
+    for method in fusion_connect::methods() {
+        registry.add_path(method);
+    }
+    for described in fusion_core::experiment::methods() {
+        registry.add_learned(&described);
+    }
     registry
 }
 

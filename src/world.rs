@@ -3,8 +3,9 @@
 
 use std::path::Path;
 
+use fusion_core::experiment::tables;
 use fusion_core::method::Registry;
-use fusion_dsl::descriptor::MethodDescriptor;
+use fusion_dsl::descriptor::{BlockDescriptor, MethodDescriptor};
 use fusion_dsl::world::{PluginFault, World};
 
 use crate::plugins::Plugins;
@@ -42,6 +43,22 @@ impl World for Machine<'_> {
 
     fn methods(&self) -> &[MethodDescriptor] {
         &self.methods
+    }
+
+    fn networks(&self) -> &[BlockDescriptor] {
+        &tables().networks
+    }
+
+    fn data_settings(&self) -> Option<&BlockDescriptor> {
+        Some(&tables().data)
+    }
+
+    fn collect_settings(&self) -> Option<&BlockDescriptor> {
+        Some(&tables().collect)
+    }
+
+    fn report_settings(&self) -> Option<&BlockDescriptor> {
+        Some(&tables().report)
     }
 
     /// Before plugins have been looked for, none is missing: the recipe is only asked what it wants.

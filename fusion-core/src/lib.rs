@@ -5,6 +5,8 @@
 
 pub mod checkpoint;
 pub mod engine;
+#[cfg(feature = "learn")]
+pub mod experiment;
 pub mod host;
 pub mod method;
 pub mod plan;

@@ -1,7 +1,7 @@
 //! `fusion methods`: what is built in, and everything there is to know of one method.
 
 use fusion_dsl::codes::Code;
-use fusion_dsl::descriptor::{MethodDescriptor, ParamKind, ParamSpec, Verb};
+use fusion_dsl::descriptor::{KernelClass, MethodDescriptor, ParamKind, ParamSpec, Space, Verb};
 use serde_json::Value as Json;
 
 use crate::cli::MethodsArgs;
@@ -20,17 +20,23 @@ pub(super) fn methods(session: &Session, args: &MethodsArgs) -> Result<Exit, Fai
         }
         return Ok(Exit::Ok);
     };
-    let Some(method) = all.iter().find(|method| method.id == *name) else {
+    let named: Vec<&MethodDescriptor> = all.iter().filter(|method| method.id == *name).collect();
+    if named.is_empty() {
         let names = all.iter().map(|method| method.id.as_str());
         let failure = Failure::new(Code::UnknownMethod, format!("there is no method `{name}`"));
         return Err(match fusion_dsl::suggest::closest(name, names.clone()) {
             Some(near) => failure.help(format!("did you mean `{near}`?")),
             None => failure.help(format!("there are {}", fusion_dsl::suggest::list(names, 40))),
         });
-    };
-    match args.json {
-        true => session.ui.json(method)?,
-        false => session.ui.print(&page(session, method))?,
+    }
+    // Two verbs may have a method of one name: `linear` averages and connects.
+    match (args.json, named.as_slice()) {
+        (true, [method]) => session.ui.json(method)?,
+        (true, several) => session.ui.json(&several)?,
+        (false, several) => {
+            let pages: Vec<String> = several.iter().map(|method| page(session, method)).collect();
+            session.ui.print(&pages.join("\n"))?;
+        }
     }
     Ok(Exit::Ok)
 }
@@ -183,25 +189,33 @@ pub(crate) fn example(method: &MethodDescriptor) -> String {
     }
     let mut out = format!("{} result using {} {{\n", method.verb, method.id);
     let specs = method.parameters();
-    let mut names = ["chat", "code", "math"].into_iter();
+    let learned = matches!(method.kernel, KernelClass::Path | KernelClass::Learn);
+    let mut names = if learned { ["a", "b", "c"] } else { ["chat", "code", "math"] }.into_iter();
     for port in &method.ports {
-        if port.role == "base" {
-            out.push_str("  base llama\n");
-            continue;
-        }
-        let many = port.max.is_none_or(|max| max > 1);
-        for index in 0..if many { 2 } else { 1 } {
-            let name = names.next().unwrap_or("other");
-            let own: Vec<String> = specs
-                .iter()
-                .filter(|spec| spec.per_input && port.settings && index == 0)
-                .filter_map(|spec| {
-                    Some(format!("{} = {}", spec.name, value_text(spec, spec.default.as_ref()?)))
-                })
-                .collect();
-            match own.is_empty() {
-                true => out.push_str(&format!("  {} {name}\n", port.role)),
-                false => out.push_str(&format!("  {} {name} {{ {} }}\n", port.role, own.join("; "))),
+        match (port.role.as_str(), port.space) {
+            ("base", _) => out.push_str("  base llama\n"),
+            ("between", _) => out.push_str("  between a and b\n"),
+            (role, Space::Dataset) => out.push_str(&format!(
+                "  {role} {}\n",
+                if method.verb == Verb::Evaluate && role == "data" { "test_set" } else { "train_set" }
+            )),
+            (role, Space::Path) => out.push_str(&format!("  {role} curve\n")),
+            (role, _) => {
+                let many = port.max.is_none_or(|max| max > 1);
+                for index in 0..if many { 2.max(port.min as usize) } else { 1 } {
+                    let name = names.next().unwrap_or("other");
+                    let own: Vec<String> = specs
+                        .iter()
+                        .filter(|spec| spec.per_input && port.settings && index == 0)
+                        .filter_map(|spec| {
+                            Some(format!("{} = {}", spec.name, value_text(spec, spec.default.as_ref()?)))
+                        })
+                        .collect();
+                    match own.is_empty() {
+                        true => out.push_str(&format!("  {role} {name}\n")),
+                        false => out.push_str(&format!("  {role} {name} {{ {} }}\n", own.join("; "))),
+                    }
+                }
             }
         }
     }
@@ -220,13 +234,14 @@ pub(crate) fn example(method: &MethodDescriptor) -> String {
 
 /// One sentence on passes and randomness.
 pub(crate) fn running(method: &MethodDescriptor) -> String {
-    use fusion_dsl::descriptor::KernelClass;
     let class = match method.kernel {
         KernelClass::Elementwise => "streams element by element",
         KernelClass::WholeTensor => "needs whole tensors in memory",
         KernelClass::Group => "needs groups of tensors in memory",
         KernelClass::WholeModel => "needs whole models in memory",
         KernelClass::Route => "routes tensors; nothing is computed",
+        KernelClass::Path => "runs the network on its device; the path is kept as flat weights",
+        KernelClass::Learn => "runs networks and data on their device",
     };
     let passes = match method.passes {
         0 => String::new(),

@@ -3,12 +3,14 @@
 mod ast;
 mod check;
 mod completions;
+mod data;
 mod explain;
 mod fmt;
 pub(crate) mod graph;
 mod inspect;
 mod lock;
 pub(crate) mod methods;
+mod outcome;
 mod plan;
 pub(crate) mod plugin;
 pub(crate) mod plugin_host;
@@ -58,6 +60,7 @@ pub(crate) fn dispatch(session: &Session, command: Option<Command>) -> Result<Ex
         Some(Command::Inspect(args)) => inspect::inspect(session, &args),
         Some(Command::Ast(args)) => ast::ast(session, &args),
         Some(Command::Lock(args)) => lock::lock(session, &args),
+        Some(Command::Data { command }) => data::data(session, &command),
         Some(Command::Plugin { command }) => plugin::plugin(session, &command),
         Some(Command::Completions(args)) => completions::completions(session, &args),
         Some(Command::PluginHost(args)) => plugin_host::plugin_host(&args),

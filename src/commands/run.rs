@@ -12,6 +12,7 @@ use fusion_dsl::diag::has_errors;
 use fusion_dsl::suggest;
 use serde_json::json;
 
+use super::outcome;
 use crate::cli::RunArgs;
 use crate::exit::Exit;
 use crate::failure::Failure;
@@ -49,9 +50,9 @@ pub(super) fn run(session: &Session, args: &RunArgs) -> Result<Exit, Failure> {
         Failure::Said(_) if cancel.load(Ordering::SeqCst) => Failure::Said(Exit::Cancelled),
         other => other,
     })?;
-    if plans.iter().all(|plan| plan.outputs.is_empty()) {
+    if plans.iter().all(|plan| plan.outputs.is_empty() && plan.experiment.is_empty()) {
         if !args.json && !args.quiet {
-            session.ui.error("nothing to write: the recipe has no `save`\n");
+            session.ui.error("nothing to do: the recipe has no `save`, and no stage that measures or reports\n");
         }
         return Ok(Exit::Ok);
     }
@@ -120,7 +121,9 @@ pub(super) fn run(session: &Session, args: &RunArgs) -> Result<Exit, Failure> {
     if asked && !finished.is_empty() {
         session.ui.print(&summary(session, &finished))?;
     }
+    let failed = finished.iter().any(|one| one.report.experiment.expects.iter().any(|verdict| !verdict.holds));
     match failure {
+        None if failed => Err(Failure::Said(Exit::User)),
         None => Ok(Exit::Ok),
         Some(failure) => {
             if asked && variants.len() > 1 {
@@ -241,7 +244,11 @@ fn summary(session: &Session, finished: &[Finished]) -> String {
         written += one.report.written;
         seconds += one.seconds;
     }
-    let mut text = table.render(session.ui.width);
+    let mut text = String::new();
+    for one in finished {
+        text.push_str(&outcome::page(session, &one.label, &one.report.experiment));
+    }
+    text.push_str(&table.render(session.ui.width));
     if written > 0 {
         let outputs: usize =
             finished.iter().map(|one| one.rows.iter().filter(|row| row.seconds.is_some()).count()).sum();

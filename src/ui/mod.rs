@@ -2,6 +2,7 @@
 //! prints or looks at the environment.
 
 pub(crate) mod progress;
+pub(crate) mod steps;
 pub(crate) mod style;
 pub(crate) mod table;
 pub(crate) mod units;

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use fusion_core::engine::Event;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
+use super::steps::Steps;
 use super::units::{duration, size};
 
 const BAR: &str = "{spinner} {msg}  [{bar:28}] {decimal_bytes} of {decimal_total_bytes}  {decimal_bytes_per_sec}  {eta} left";
@@ -29,6 +30,7 @@ pub(crate) enum Mode {
 pub(crate) struct Progress {
     mode: Mode,
     bar: ProgressBar,
+    steps: Steps,
     times: Mutex<Times>,
 }
 
@@ -49,7 +51,7 @@ impl Progress {
         if let Ok(style) = ProgressStyle::with_template(BAR) {
             bar.set_style(style.progress_chars("=> ").tick_chars("|/-\\ "));
         }
-        Progress { mode, bar, times: Mutex::default() }
+        Progress { mode, bar, steps: Steps::new(mode == Mode::Bar), times: Mutex::default() }
     }
 
     /// Seconds that the output took, if it was written in this run.
@@ -76,6 +78,7 @@ impl Progress {
     /// Removes the bar from the terminal.
     pub(crate) fn close(&self) {
         self.bar.finish_and_clear();
+        self.steps.close();
     }
 
     fn times(&self) -> MutexGuard<'_, Times> {
@@ -111,7 +114,11 @@ impl Progress {
                 }
             }
             Event::Phase { stage, what } => self.bar.set_message(format!("{stage}: {what}")),
+            Event::StepBegins { .. } | Event::Training { .. } | Event::StepDone { .. } => {
+                self.steps.event(event);
+            }
             Event::Working { stage, done, total, note } => {
+                self.steps.event(event);
                 let share = if *total == 0 { String::new() } else { format!(" {}%", 100 * done / total) };
                 let note = if note.is_empty() { String::new() } else { format!(", {note}") };
                 self.bar.set_message(format!("{stage}: compute{share}{note}"));
@@ -135,6 +142,7 @@ impl Progress {
                 self.line(&format!("{path}: {} in {}", size(*bytes), duration(taken)));
             }
             Event::Warning { message } => self.warn(message),
+            Event::StepDone { .. } => self.steps.event(event),
             _ => {}
         }
     }

@@ -29,6 +29,7 @@ pub use error::CheckpointError;
 pub use layout::{Layout, Stack, Template, Tie, TieReason, Vocabulary, is_input_embedding, is_output_head};
 pub use source::{Role, Skipped, SourceFile, TensorInfo};
 
+use crate::tensor::Dtype;
 use folder::Located;
 pub(crate) use map::Map;
 use source::Blob;
@@ -91,6 +92,31 @@ impl Checkpoint {
     /// Any [`CheckpointError`] but `Changed`.
     pub fn open(path: &Path) -> Result<Self, CheckpointError> {
         open::open(path, folder::resolve(path)?)
+    }
+
+    /// A model that is not there yet, of which the headers are known: the result of a stage that will be run. Plans are made
+    /// with it; nothing can be read from it. Tensors are sorted by name, as in one that is opened.
+    pub fn declared(name: &str, tensors: impl IntoIterator<Item = (String, Dtype, Vec<usize>)>) -> Self {
+        let mut tensors: Vec<TensorInfo> = tensors
+            .into_iter()
+            .map(|(name, dtype, shape)| TensorInfo { name, dtype, shape, file: 0 })
+            .collect();
+        tensors.sort_by(|a, b| a.name.cmp(&b.name));
+        Checkpoint {
+            path: PathBuf::from(name),
+            kind: Kind::Safetensors,
+            files: Vec::new(),
+            maps: Vec::new(),
+            tensors,
+            blobs: Vec::new(),
+            copies: Vec::new(),
+            copying: Mutex::new(()),
+            config: None,
+            metadata: BTreeMap::new(),
+            skipped: Vec::new(),
+            tokenizer: Vec::new(),
+            companions: Vec::new(),
+        }
     }
 
     /// Opens the one weight file of an adapter folder, whose folder rules differ.

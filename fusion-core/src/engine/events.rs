@@ -51,6 +51,46 @@ pub enum Event {
         /// The method's words; may be empty.
         note: String,
     },
+    /// A stage on networks and data begins.
+    #[cfg(feature = "learn")]
+    StepBegins {
+        /// The stage's name.
+        name: String,
+        /// Its verb; empty for the first weights of a network.
+        verb: String,
+        /// Its method.
+        method: String,
+    },
+    /// How a training goes.
+    #[cfg(feature = "learn")]
+    Training {
+        /// The stage's name.
+        stage: String,
+        /// Steps done.
+        done: u64,
+        /// Of how many.
+        total: u64,
+        /// Mean loss of the last steps.
+        loss: f64,
+        /// Share of right answers in the last steps; NaN where there are no classes.
+        accuracy: f64,
+        /// Examples per second.
+        rate: f64,
+    },
+    /// A stage on networks and data has a result.
+    #[cfg(feature = "learn")]
+    StepDone {
+        /// What came out.
+        step: crate::experiment::StepRun,
+    },
+    /// A report is in place.
+    #[cfg(feature = "learn")]
+    Reported {
+        /// The file to open.
+        path: String,
+        /// How many files there are.
+        files: usize,
+    },
     /// Bytes so far.
     Progress {
         /// Read from inputs, all passes.

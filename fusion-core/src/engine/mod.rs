@@ -48,6 +48,9 @@ pub struct RunReport {
     pub read: u64,
     /// Bytes written.
     pub written: u64,
+    /// Stages on networks and data, and what they have shown.
+    #[cfg(feature = "learn")]
+    pub experiment: crate::experiment::Outcome,
 }
 
 /// One output of a run.
@@ -78,13 +81,20 @@ pub fn run(
     listener: Listener<'_>,
     cancel: &AtomicBool,
 ) -> Result<RunReport, RunError> {
+    let began = std::time::Instant::now();
+    #[cfg(feature = "learn")]
+    let (plan, mut outcome) = match plan.experiment.is_empty() {
+        true => (std::borrow::Cow::Borrowed(plan), crate::experiment::Outcome::default()),
+        false => {
+            let (plan, outcome) = crate::experiment::execute(plan, registry, options, listener, cancel)?;
+            (std::borrow::Cow::Owned(plan), outcome)
+        }
+    };
+    #[cfg(feature = "learn")]
+    let plan = plan.as_ref();
     let context = Context::new(&plan.program, cancel, listener);
     let chunk = fit(plan, options)?;
-    let pool = rayon::ThreadPoolBuilder::new()
-        .num_threads(options.threads.max(1))
-        .thread_name(|index| format!("fusion-{index}"))
-        .build()
-        .map_err(|error| RunError::Threads(error.to_string()))?;
+    let pool = threads(options)?;
     let placement = Placement::new(&plan.program, registry, options.device)?;
     let due = plan.outputs.iter().filter(|output| output.state != State::Cached).count();
     context.emit(&Event::Started {
@@ -128,10 +138,61 @@ pub fn run(
         memo::save(&context, cache);
     }
     let (read, written) = context.totals();
-    let seconds = context.seconds();
+    let seconds = began.elapsed().as_secs_f64();
+    #[cfg(feature = "learn")]
+    {
+        outcome.decide(plan);
+        crate::experiment::write_reports(plan, options, recipe, seconds, &mut outcome, listener)?;
+    }
     context.emit(&Event::Progress { read, written });
     context.emit(&Event::Finished { seconds, read, written });
-    Ok(RunReport { outputs, seconds, read, written })
+    Ok(RunReport {
+        outputs,
+        seconds,
+        read,
+        written,
+        #[cfg(feature = "learn")]
+        experiment: outcome,
+    })
+}
+
+/// Computes one model of a plan to where its output says, without a word: what stages on networks need from stages on tensors.
+#[cfg(feature = "learn")]
+pub(crate) fn compute(
+    plan: &Plan,
+    output: &Output,
+    registry: &Registry,
+    options: &Options,
+    cancel: &AtomicBool,
+) -> Result<(), RunError> {
+    if let Some(parent) = output.target.path().parent() {
+        std::fs::create_dir_all(parent).map_err(|error| RunError::Spill {
+            path: parent.to_owned(),
+            reason: error.to_string(),
+        })?;
+    }
+    let context = Context::new(&plan.program, cancel, &|_| {});
+    let pool = threads(options)?;
+    let placement = Placement::new(&plan.program, registry, options.device)?;
+    let wave = WaveRun {
+        context: &context,
+        pool: &pool,
+        registry,
+        output,
+        placement: &placement,
+        chunk: fit(plan, options)?,
+        allow_non_finite: options.allow_non_finite,
+        memory: options.memory,
+    };
+    one_output(plan, options, "", &wave).map(|_| ())
+}
+
+fn threads(options: &Options) -> Result<rayon::ThreadPool, RunError> {
+    rayon::ThreadPoolBuilder::new()
+        .num_threads(options.threads.max(1))
+        .thread_name(|index| format!("fusion-{index}"))
+        .build()
+        .map_err(|error| RunError::Threads(error.to_string()))
 }
 
 fn one_output(

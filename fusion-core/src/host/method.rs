@@ -38,7 +38,7 @@ impl Method for DynamicMethod {
             Class::WholeModel => return Ok(Scope::Model),
             Class::WholeTensor => return Ok(Scope::Tensor),
             Class::Group => FUSION_SCOPE_LAYER,
-            Class::Elementwise | Class::Route => FUSION_SCOPE_TENSOR,
+            Class::Elementwise | Class::Route | Class::Path | Class::Learn => FUSION_SCOPE_TENSOR,
         };
         let mut answer = default;
         if let Some(scope) = self.method.scope {
@@ -68,7 +68,8 @@ impl Method for DynamicMethod {
         let prepared = match self.described.class {
             Class::WholeTensor | Class::Group => Prepared::Whole(Box::new(DynamicWhole(instance))),
             Class::WholeModel => Prepared::Model(Box::new(DynamicModel(instance))),
-            Class::Elementwise | Class::Route => {
+            // The last three are never read from a plugin: `describe` knows none of them.
+            Class::Elementwise | Class::Route | Class::Path | Class::Learn => {
                 Prepared::Elementwise(Box::new(DynamicKernel::new(instance)?))
             }
         };

@@ -22,6 +22,8 @@ pub(crate) fn descriptor(described: &Described) -> MethodDescriptor {
                     fusion_sdk::Space::Model => Space::Model,
                     fusion_sdk::Space::Delta => Space::Delta,
                     fusion_sdk::Space::Dataset => Space::Dataset,
+                    fusion_sdk::Space::Path => Space::Path,
+                    fusion_sdk::Space::Ensemble => Space::Ensemble,
                 },
                 min: port.min,
                 max: port.max,
@@ -36,10 +38,24 @@ pub(crate) fn descriptor(described: &Described) -> MethodDescriptor {
             Class::Group => KernelClass::Group,
             Class::WholeModel => KernelClass::WholeModel,
             Class::Route => KernelClass::Route,
+            Class::Path => KernelClass::Path,
+            Class::Learn => KernelClass::Learn,
         },
         passes: described.passes,
         random: about.random,
         traits: about.claims.iter().map(|claim| claim.word().to_owned()).collect(),
+    }
+}
+
+/// Adds `batch`: the engine makes the batches for methods that see only a loss.
+pub(crate) fn add_batch(descriptor: &mut MethodDescriptor) {
+    if let Some(properties) = descriptor.params.get_mut("properties").and_then(serde_json::Value::as_object_mut) {
+        properties.entry("batch").or_insert_with(|| {
+            serde_json::json!({
+                "type": "integer", "minimum": 1, "default": super::DEFAULT_BATCH,
+                "description": "examples of a step"
+            })
+        });
     }
 }
 
@@ -51,6 +67,7 @@ fn verb(category: Category) -> Verb {
         Category::Average => Verb::Average,
         Category::Select => Verb::Select,
         Category::Stitch => Verb::Stitch,
+        Category::Train => Verb::Train,
         Category::Ensemble => Verb::Ensemble,
         Category::Distill => Verb::Distill,
         Category::Evaluate => Verb::Evaluate,

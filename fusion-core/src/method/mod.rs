@@ -6,10 +6,14 @@ pub mod device;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use fusion_dsl::descriptor::MethodDescriptor;
+use fusion_dsl::descriptor::{MethodDescriptor, Space, Verb};
+use fusion_sdk::connect::PathMethod;
 use fusion_sdk::{Class, Described, Method};
 
 pub use device::DeviceName;
+
+/// Examples of a batch of a stage that learns, where it does not say.
+pub const DEFAULT_BATCH: u64 = 128;
 
 /// The plugin that a method comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,10 +54,19 @@ impl Entry {
     }
 }
 
-/// Methods by id, in order.
+/// A method on networks and data: it has no kernel that streams, a stage of it runs as a whole.
+pub struct Learned {
+    /// What the language sees.
+    pub descriptor: MethodDescriptor,
+    /// How the path is found, for methods that connect; the others are built into the engine and known by their id.
+    pub path: Option<Box<dyn PathMethod>>,
+}
+
+/// Methods: those on tensors by id, those on networks by verb and id (`linear` averages and connects).
 #[derive(Default)]
 pub struct Registry {
     entries: BTreeMap<String, Entry>,
+    learned: BTreeMap<(Verb, String), Learned>,
 }
 
 impl Registry {
@@ -123,24 +136,47 @@ impl Registry {
         });
     }
 
+    /// Adds a method of the connect family.
+    pub fn add_path(&mut self, path: Box<dyn PathMethod>) {
+        let mut descriptor = describe::descriptor(&path.describe());
+        if descriptor.ports.iter().any(|port| port.space == Space::Dataset) {
+            describe::add_batch(&mut descriptor);
+        }
+        self.learned
+            .insert((descriptor.verb, descriptor.id.clone()), Learned { descriptor, path: Some(path) });
+    }
+
+    /// Adds a method on networks and data that is built into the engine.
+    pub fn add_learned(&mut self, described: &Described) {
+        debug_assert_eq!(described.class, Class::Learn);
+        let descriptor = describe::descriptor(described);
+        self.learned.insert((descriptor.verb, descriptor.id.clone()), Learned { descriptor, path: None });
+    }
+
     fn insert(&mut self, entry: Entry) {
         self.entries.insert(entry.descriptor.id.clone(), entry);
     }
 
-    /// The method of this id.
+    /// The method on networks of this verb and id.
+    pub fn learned(&self, verb: Verb, id: &str) -> Option<&Learned> {
+        self.learned.get(&(verb, id.to_owned()))
+    }
+
+    /// The method on tensors of this id.
     pub fn get(&self, id: &str) -> Option<&Entry> {
         self.entries.get(id)
     }
 
-    /// All descriptors, by id.
+    /// All descriptors: those on tensors by id, then those on networks by verb and id.
     pub fn descriptors(&self) -> Vec<MethodDescriptor> {
-        self.entries.values().map(|entry| entry.descriptor.clone()).collect()
+        let tensors = self.entries.values().map(|entry| &entry.descriptor);
+        tensors.chain(self.learned.values().map(|entry| &entry.descriptor)).cloned().collect()
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use fusion_dsl::descriptor::{KernelClass, Verb};
+    use fusion_dsl::descriptor::KernelClass;
 
     use super::*;
 

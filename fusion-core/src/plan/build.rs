@@ -28,6 +28,10 @@ pub(super) struct Builder<'a> {
     pub(super) outputs: Vec<Output>,
     pub(super) verdicts: Vec<Verdict>,
     pub(super) diagnostics: Vec<Diagnostic>,
+    /// Models among the parts of a stage's result: `run.swa`, `run.snapshots[3]`.
+    pub(super) parts: BTreeMap<(NodeId, String), Arc<View>>,
+    #[cfg(feature = "learn")]
+    pub(super) experiment: crate::experiment::Experiment,
 }
 
 impl<'a> Builder<'a> {
@@ -42,6 +46,14 @@ impl<'a> Builder<'a> {
             outputs: Vec::new(),
             verdicts: Vec::new(),
             diagnostics: Vec::new(),
+            parts: BTreeMap::new(),
+            #[cfg(feature = "learn")]
+            experiment: crate::experiment::Experiment {
+                store: options.store(),
+                folders: options.data.clone(),
+                root: options.root.clone(),
+                ..Default::default()
+            },
         }
     }
 
@@ -54,13 +66,23 @@ impl<'a> Builder<'a> {
                     self.save(id, node, input, path, settings, *path_span);
                 }
                 NodeKind::Expect { formula, text } => self.expect(node, formula, text),
+                #[cfg(feature = "learn")]
+                NodeKind::Data { source, settings } => self.data(id, node, source, settings),
+                #[cfg(feature = "learn")]
+                NodeKind::Report { inputs, path, settings } => self.report(node, inputs, path, settings),
+                #[cfg(not(feature = "learn"))]
                 NodeKind::Data { .. } => self.not_built(node.span, "data sets"),
+                #[cfg(not(feature = "learn"))]
                 NodeKind::Report { .. } => self.not_built(node.span, "reports"),
             }
         }
     }
 
     fn stage(&mut self, id: NodeId, node: &'a Node, stage: &'a fusion_dsl::graph::Stage) {
+        #[cfg(feature = "learn")]
+        if let Some(method) = self.registry.learned(stage.verb, &stage.method) {
+            return self.learned(id, node, stage, method);
+        }
         let Some(entry) = self.registry.get(&stage.method) else {
             return self.not_built(stage.method_span, &format!("the method `{}`", stage.method));
         };
@@ -99,6 +121,9 @@ impl<'a> Builder<'a> {
     /// The view of a reference, or `None` if its node failed (and has been reported) or has none.
     pub(super) fn view(&mut self, reference: &Ref, span: Span) -> Option<Arc<View>> {
         if let Some(part) = &reference.part {
+            if let Some(view) = self.parts.get(&(reference.node, part.clone())) {
+                return Some(view.clone());
+            }
             let name = &self.graph.node(reference.node).name;
             self.diagnostics.push(Diagnostic::new(
                 Code::UnknownPart,
@@ -126,6 +151,8 @@ impl<'a> Builder<'a> {
             views: self.views,
             outputs: self.outputs,
             report,
+            #[cfg(feature = "learn")]
+            experiment: self.experiment,
         };
         (Some(plan), self.diagnostics)
     }

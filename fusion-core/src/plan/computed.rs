@@ -42,6 +42,10 @@ impl<'a> Builder<'a> {
         self.check_rules(node, &settings, &inputs[0], &names);
 
         let mut view = first.like();
+        #[cfg(feature = "learn")]
+        {
+            view.network = self.mixed_network(&inputs);
+        }
         let stage_index = self.program.stages.len();
         let mut groups: Vec<Vec<Member>> = Vec::new();
         let mut copies: BTreeMap<(String, Span), Vec<String>> = BTreeMap::new();

@@ -32,6 +32,10 @@ pub struct Verdict {
 
 impl Builder<'_> {
     pub(super) fn expect(&mut self, node: &Node, formula: &Formula, text: &str) {
+        #[cfg(feature = "learn")]
+        if self.pending(node, formula, text) {
+            return;
+        }
         let mut values = Vec::new();
         let holds = match self.evaluate(formula, &mut values) {
             Some(Fact::Bool(holds)) => holds,
@@ -118,7 +122,23 @@ impl Builder<'_> {
     }
 }
 
-fn show(fact: &Fact) -> String {
+impl super::Plan {
+    /// What headers tell of a model, if they do.
+    #[cfg(feature = "learn")]
+    pub(crate) fn header_fact(&self, node: NodeId, fact: &str) -> Option<f64> {
+        let view = self.views.get(&node)?;
+        let tensors = || view.tensors.values().map(|entry| self.program.tensor(entry.tensor));
+        Some(match fact {
+            "parameters" => tensors().map(|tensor| tensor.len()).sum::<u64>() as f64,
+            "layers" => f64::from(view.layers),
+            "tensors" => view.tensors.len() as f64,
+            "bytes" => tensors().map(|tensor| tensor.bytes()).sum::<u64>() as f64,
+            _ => return None,
+        })
+    }
+}
+
+pub(crate) fn show(fact: &Fact) -> String {
     match fact {
         Fact::Number(n) => n.to_string(),
         Fact::Bool(b) => b.to_string(),
@@ -126,7 +146,7 @@ fn show(fact: &Fact) -> String {
     }
 }
 
-fn binary(op: &str, a: &Fact, b: &Fact) -> Option<Fact> {
+pub(crate) fn binary(op: &str, a: &Fact, b: &Fact) -> Option<Fact> {
     Some(match (op, a, b) {
         ("==", _, _) => Fact::Bool(a == b),
         ("!=", _, _) => Fact::Bool(a != b),

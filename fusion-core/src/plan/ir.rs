@@ -86,6 +86,7 @@ impl TensorNode {
 }
 
 /// A checkpoint that is read.
+#[derive(Clone)]
 pub struct Source {
     /// The model's name in the recipe (the first, if several name the same files).
     pub name: String,
@@ -97,9 +98,12 @@ pub struct Source {
     pub layout: Layout,
     /// Headers and memory maps.
     pub checkpoint: Arc<Checkpoint>,
+    /// The key of the stage that makes it, if it is no input: until that has run only the headers are known.
+    pub made_by: Option<String>,
 }
 
 /// An adapter that is read.
+#[derive(Clone)]
 pub struct AdapterSource {
     /// The model's name in the recipe.
     pub name: String,
@@ -209,6 +213,19 @@ pub struct View {
     pub donor: Option<usize>,
     /// Whether the head is tied to the embeddings.
     pub tied: bool,
+    /// The architecture, where the recipe has built the network.
+    pub network: Option<NetworkOf>,
+}
+
+/// What is known of a model that is a network of the recipe.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NetworkOf {
+    /// Index of its architecture among the experiment's.
+    pub architecture: usize,
+    /// Its BatchNorm statistics belong to no one: it was computed from networks that each had their own.
+    pub stale: bool,
+    /// It has no seed of its own: `train` draws its first weights.
+    pub fresh: bool,
 }
 
 impl View {
@@ -221,12 +238,13 @@ impl View {
             layer_origin: self.layer_origin.clone(),
             donor: self.donor,
             tied: self.tied,
+            network: self.network.map(|network| NetworkOf { fresh: false, ..network }),
         }
     }
 }
 
 /// Everything that the engine needs.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct Program {
     /// Checkpoints.
     pub sources: Vec<Source>,

@@ -6,8 +6,10 @@
 mod build;
 mod computed;
 mod cost;
+#[cfg(feature = "learn")]
+pub(crate) mod experiment;
 mod explain;
-mod facts;
+pub(crate) mod facts;
 mod graph_view;
 pub mod ir;
 mod models;
@@ -56,6 +58,8 @@ pub struct Options {
     pub cache: Option<PathBuf>,
     /// Elements that a worker writes at once; a multiple of 64 Ki. The result does not depend on it.
     pub chunk: usize,
+    /// Folders in which named data sets are looked for, in this order.
+    pub data: Vec<PathBuf>,
 }
 
 impl Options {
@@ -70,11 +74,21 @@ impl Options {
             allow_non_finite: false,
             cache: None,
             chunk: 256 << 10,
+            data: Vec::new(),
+        }
+    }
+
+    /// Where results of stages on networks and data are kept.
+    pub fn store(&self) -> PathBuf {
+        match &self.cache {
+            Some(cache) => cache.join("stages"),
+            None => self.root.join(".fusion").join("stages"),
         }
     }
 }
 
 /// A plan: the execution graph, and what it amounts to.
+#[derive(Clone)]
 pub struct Plan {
     /// The graph it was made from.
     pub graph: Graph,
@@ -86,10 +100,15 @@ pub struct Plan {
     pub outputs: Vec<Output>,
     /// What people and machines read.
     pub report: PlanReport,
+    /// Stages on networks and data.
+    #[cfg(feature = "learn")]
+    pub experiment: crate::experiment::Experiment,
 }
 
 /// Plans a graph. The plan is there only if no diagnostic is an error.
 pub fn plan(graph: &Graph, registry: &Registry, options: &Options) -> (Option<Plan>, Vec<Diagnostic>) {
+    #[cfg(feature = "learn")]
+    let graph = &experiment::expand(graph, options);
     let mut builder = build::Builder::new(graph, registry, options);
     builder.walk();
     builder.finish()

@@ -23,8 +23,8 @@ impl Builder<'_> {
     pub(super) fn model(&mut self, id: NodeId, node: &Node, source: &ModelSource, settings: &[Setting]) {
         let path = match source {
             ModelSource::Checkpoint(path) => path,
-            ModelSource::Network { name, .. } => {
-                return self.not_built(node.span, &format!("networks (`{name}`)"));
+            ModelSource::Network { name, arguments, from } => {
+                return self.network(id, node, name, arguments, from.as_deref(), settings);
             }
         };
         if path.starts_with("hf:") || path.contains("://") {
@@ -71,6 +71,7 @@ impl Builder<'_> {
                     span,
                     layout: checkpoint.layout(),
                     checkpoint: Arc::new(checkpoint),
+                    made_by: None,
                 });
                 Some(self.program.sources.len() - 1)
             }
@@ -81,7 +82,7 @@ impl Builder<'_> {
         }
     }
 
-    fn stored_view(&mut self, source: usize, checkpoint: &Checkpoint) -> View {
+    pub(super) fn stored_view(&mut self, source: usize, checkpoint: &Checkpoint) -> View {
         let layout = &self.program.sources[source].layout;
         let main = layout.main().cloned();
         let mut view = View {

@@ -212,11 +212,67 @@ impl Builder<'_> {
         self.outputs.push(output);
     }
 
+    /// A model that stages on networks need and stages on tensors compute, as an output in the store.
+    #[cfg(feature = "learn")]
+    pub(super) fn internal_output(&self, node: NodeId, view: &Arc<View>, span: Span) -> Output {
+        let mut tensors: Vec<_> = view
+            .tensors
+            .iter()
+            .map(|(name, entry)| {
+                let natural = self.program.tensor(entry.tensor).dtype;
+                let dtype = if natural.is_float() { Dtype::F32 } else { natural };
+                (entry.position, OutputTensor { name: name.clone(), tensor: entry.tensor, dtype })
+            })
+            .collect();
+        tensors.sort_by(|(a, x), (b, y)| a.cmp(b).then_with(|| x.name.cmp(&y.name)));
+        let mut output = Output {
+            name: self.graph.node(node).name.clone(),
+            node,
+            path: self.graph.node(node).name.clone(),
+            target: Target::Folder(PathBuf::new()),
+            tensors: tensors.into_iter().map(|(_, tensor)| tensor).collect(),
+            shard_bytes: SHARD,
+            config: None,
+            tokenizer: None,
+            dtype: None,
+            view: view.clone(),
+            overwrite: true,
+            key: String::new(),
+            state: State::Run { why: vec!["new".to_owned()] },
+            span,
+        };
+        output.key = self.key(&output);
+        let folder = self.experiment.store.join(format!("model-{}", &output.key[..32]));
+        output.state = self.state(&output, &folder);
+        output.target = Target::Folder(folder);
+        output
+    }
+
+    /// What a model's tensors are functions of: files, stages and the recipe's part.
+    #[cfg(feature = "learn")]
+    pub(super) fn view_key(&self, view: &View) -> String {
+        let roots: Vec<TensorId> = view.tensors.values().map(|entry| entry.tensor).collect();
+        let records = input_records(&self.program);
+        let mut hash = blake3::Hasher::new();
+        let mut sources = BTreeSet::new();
+        for id in self.program.closure(&roots) {
+            if let Origin::Stored { source, .. } = self.program.tensor(id).origin {
+                sources.insert(source);
+            }
+        }
+        for source in sources {
+            for (name, size, modified, _) in &records[source].files {
+                hash.update(format!("{name}\0{size}\0{modified}\0").as_bytes());
+            }
+        }
+        hash.finalize().to_hex().to_string()
+    }
+
     /// An output must not lie in, above or at an input, nor at another output.
     fn check_target(&mut self, full: &Path, path: &str, span: Span) -> bool {
         let plain = |path: &Path| path.canonicalize().unwrap_or_else(|_| normal(path));
         let target = plain(full);
-        for source in &self.program.sources {
+        for source in self.program.sources.iter().filter(|source| source.made_by.is_none()) {
             let input = plain(&resolve(&self.options.root, &source.path));
             if target.starts_with(&input) || input.starts_with(&target) {
                 let diagnostic = Diagnostic::new(
@@ -418,7 +474,11 @@ pub(crate) fn input_records(program: &Program) -> Vec<InputRecord> {
     let sources = program.sources.iter().map(|source| InputRecord {
         name: source.name.clone(),
         path: source.path.clone(),
-        files: files(source.checkpoint.files()),
+        files: match &source.made_by {
+            // It is a function of the stage, whatever file it lies in.
+            Some(key) => vec![(format!("stage {key}"), 0, 0, 0)],
+            None => files(source.checkpoint.files()),
+        },
         hash: String::new(),
     });
     let adapters = program.adapters.iter().map(|adapter| InputRecord {

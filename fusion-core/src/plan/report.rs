@@ -22,6 +22,9 @@ pub struct PlanReport {
     pub inputs: Vec<InputReport>,
     /// Stages in the order in which they are computed.
     pub stages: Vec<StageReport>,
+    /// Stages on networks and data, in order.
+    #[cfg(feature = "learn")]
+    pub steps: Vec<crate::experiment::StepReport>,
     /// What is written.
     pub outputs: Vec<OutputReport>,
     /// `expect`s that headers decide.
@@ -279,7 +282,7 @@ pub(super) fn stage_settings(
 pub(super) fn assemble(builder: &Builder<'_>, cost: Cost) -> PlanReport {
     let program = &builder.program;
     let name = |source: Option<usize>| source.map(|index| program.sources[index].name.clone());
-    let mut sources: Vec<_> = program.sources.iter().collect();
+    let mut sources: Vec<_> = program.sources.iter().filter(|source| source.made_by.is_none()).collect();
     sources.sort_by_key(|source| source.span); // as in the recipe; the graph's own order goes by content
     let mut inputs: Vec<InputReport> = sources
         .into_iter()
@@ -352,6 +355,8 @@ pub(super) fn assemble(builder: &Builder<'_>, cost: Cost) -> PlanReport {
     PlanReport {
         inputs,
         stages,
+        #[cfg(feature = "learn")]
+        steps: builder.experiment.reports_of_steps(),
         outputs,
         expects: builder.verdicts.clone(),
         cost,

@@ -11,6 +11,10 @@ pub const FUSION_SPACE_WEIGHTS: u32 = 0;
 pub const FUSION_SPACE_DELTA: u32 = 1;
 /// Port takes examples.
 pub const FUSION_SPACE_DATASET: u32 = 2;
+/// A path through weight space. Reserved: hosts of version 1.0 refuse it.
+pub const FUSION_SPACE_PATH: u32 = 3;
+/// Models whose outputs are combined. Reserved: hosts of version 1.0 refuse it.
+pub const FUSION_SPACE_ENSEMBLE: u32 = 4;
 
 /// Edges of this port may carry settings of their own.
 pub const FUSION_PORT_SETTINGS: u32 = 1;

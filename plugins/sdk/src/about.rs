@@ -18,6 +18,8 @@ pub enum Category {
     Select,
     /// `stitch`
     Stitch,
+    /// `train`
+    Train,
     /// `ensemble`
     Ensemble,
     /// `distill`
@@ -36,6 +38,10 @@ pub enum Space {
     Delta,
     /// Examples.
     Dataset,
+    /// A path through weight space.
+    Path,
+    /// Models whose outputs are combined.
+    Ensemble,
 }
 
 /// How the engine calls a method.
@@ -51,6 +57,10 @@ pub enum Class {
     WholeModel,
     /// No arithmetic: the planner routes tensors (`stitch`).
     Route,
+    /// A path between models: [`crate::connect::Connect`].
+    Path,
+    /// Built into the engine: it trains, repairs, combines outputs or measures on networks and data.
+    Learn,
 }
 
 /// The edge word of an input in a recipe.

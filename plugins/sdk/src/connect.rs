@@ -19,7 +19,7 @@ pub struct Search<'a> {
     /// The loss, where the method has a `data` port and it is connected.
     pub objective: Option<&'a mut dyn Objective>,
     /// Fresh initial weights of the network for a seed, where the inputs are networks that this tool has built.
-    pub fresh: Option<&'a dyn Fn(u64) -> Vec<f32>>,
+    pub fresh: Option<&'a (dyn Fn(u64) -> Vec<f32> + Sync)>,
     /// Of the stage's random stream.
     pub seed: u64,
     /// Stop, progress, threads.

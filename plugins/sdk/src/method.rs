@@ -130,7 +130,9 @@ pub fn whole_model<K: WholeModel>() -> Box<dyn Method> {
     })
 }
 
-pub(crate) fn described<P: Params, I: Params>(about: About, class: Class, passes: u32) -> Described {
+/// What registration hands to the language: the texts with the schemas of the parameters.
+#[must_use]
+pub fn described<P: Params, I: Params>(about: About, class: Class, passes: u32) -> Described {
     Described { params: schema::<P, I>(about.random), about, class, passes }
 }
 

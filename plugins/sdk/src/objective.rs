@@ -43,7 +43,7 @@ impl Segment {
 ///
 /// Batches are numbered: batch `step` is a pure function of (the objective's seed, `step`), so a run that is repeated or resumed
 /// sees the same data. Losses are means over examples, without any decay of weights.
-pub trait Objective {
+pub trait Objective: Send {
     /// Trainable tensors in flat order. They cover the vector without gaps.
     fn segments(&self) -> &[Segment];
 

@@ -25,6 +25,10 @@ pub(super) fn page(session: &Session, recipe: &Recipe, report: &PlanReport) -> S
     for stage in &report.stages {
         out.push_str(&one_stage(session, recipe, stage));
     }
+    if !report.steps.is_empty() {
+        out.push_str(&format!("\n{}\n", style.bold("networks")));
+        out.push_str(&steps(session, report));
+    }
     out.push_str(&format!("\n{}\n", style.bold("outputs")));
     if report.outputs.is_empty() {
         out.push_str("  none: the recipe has no `save`\n");
@@ -66,6 +70,27 @@ fn inputs(session: &Session, report: &PlanReport) -> String {
             if input.layers == 0 { String::new() } else { plural(input.layers, "layer") },
             dtypes(&input.dtypes),
             size(input.bytes),
+        ]);
+    }
+    table.render(session.ui.width)
+}
+
+/// Stages on networks and data.
+fn steps(session: &Session, report: &PlanReport) -> String {
+    let mut table = Table::new(&[Side::Left, Side::Left, Side::Left, Side::Left, Side::Left]).indent(2);
+    for step in &report.steps {
+        let mut inputs = step.inputs.clone();
+        if inputs.len() > 5 {
+            let more = inputs.len() - 4;
+            inputs.truncate(4);
+            inputs.push(format!("{more} more"));
+        }
+        table.row([
+            session.ui.style.bold(&step.name),
+            format!("{} {}", step.verb, step.method),
+            if step.cached { "unchanged".to_owned() } else { "run".to_owned() },
+            format!("from {}", inputs.join(", ")),
+            step.network.clone().unwrap_or_default(),
         ]);
     }
     table.render(session.ui.width)

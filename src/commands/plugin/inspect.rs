@@ -143,6 +143,8 @@ fn one(session: &Session, method: &MethodDescriptor, width: usize) -> String {
         KernelClass::Group => "group of tensors",
         KernelClass::WholeModel => "whole model",
         KernelClass::Route => "route",
+        KernelClass::Path => "path",
+        KernelClass::Learn => "network",
     };
     let mut facts = vec![format!("kernel {kernel}"), format!("version {}", method.version)];
     if method.passes > 0 {

@@ -2,7 +2,7 @@
 
 use fusion_abi::{
     FUSION_ABI_MAJOR, FUSION_ABI_MINOR, FUSION_NEEDS_RNG, FUSION_PORT_SETTINGS, FUSION_SPACE_DATASET,
-    FUSION_SPACE_DELTA, FUSION_SPACE_WEIGHTS, FUSION_THREADING_PARALLEL, fusion_method, fusion_plugin,
+    FUSION_SPACE_DELTA, FUSION_SPACE_ENSEMBLE, FUSION_SPACE_PATH, FUSION_SPACE_WEIGHTS, FUSION_THREADING_PARALLEL, fusion_method, fusion_plugin,
     fusion_port, fusion_str,
 };
 
@@ -59,6 +59,7 @@ const fn category(category: Category) -> u32 {
         Category::Ensemble => 6,
         Category::Distill => 7,
         Category::Evaluate => 8,
+        Category::Train => 9, // hosts of version 1.0 refuse it
     }
 }
 
@@ -71,6 +72,8 @@ fn port(port: &Port) -> fusion_port {
             Space::Model => FUSION_SPACE_WEIGHTS,
             Space::Delta => FUSION_SPACE_DELTA,
             Space::Dataset => FUSION_SPACE_DATASET,
+            Space::Path => FUSION_SPACE_PATH,
+            Space::Ensemble => FUSION_SPACE_ENSEMBLE,
         },
         flags: if port.settings { FUSION_PORT_SETTINGS } else { 0 },
         min: port.min,

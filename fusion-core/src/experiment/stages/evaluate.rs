@@ -1,0 +1,162 @@
+//! `evaluate`: models, paths and ensembles among the inputs become flat weights, `fusion-learn` measures, the scores become facts and
+//! what a report shows.
+
+use fusion_learn::measure::forward::{Factory, Model};
+use fusion_learn::measure::network::factory;
+use fusion_learn::measure::workers::Run;
+use fusion_learn::measure::{Inputs, MeasureError, NamedData, NamedPath, Subject};
+use fusion_network::Flat;
+use fusion_sdk::path::Geometry;
+use fusion_sdk::rng::Key;
+use fusion_sdk::{Context, ErrorKind, MethodError};
+use serde_json::{Map, Value as Json};
+
+use super::super::results::Result as StepResult;
+use super::super::run::Runtime;
+use super::super::{Feed, Input, Step, Task};
+use super::members::Walked;
+use super::watch::Working;
+use super::{Made, ensemble, point, sections};
+use crate::engine::RunError;
+
+/// Whether settings fit a method.
+pub(super) fn check(method: &str, settings: &Map<String, Json>) -> Result<(), MethodError> {
+    fusion_learn::measure::check(method, settings)
+}
+
+/// What is loaded of an input.
+enum Loaded {
+    /// A model, or the members of an ensemble.
+    Members(Vec<Flat>),
+    /// A path.
+    Path(Walked),
+}
+
+pub(super) fn run(runtime: &Runtime<'_>, step: &Step, threads: usize) -> Result<Made, RunError> {
+    let fail = |error| measured(runtime, step, error);
+    let mut factories = Vec::new();
+    let mut loaded = Vec::new();
+    for input in &step.inputs {
+        factories.push(factory(runtime.architecture_of(step, input), &runtime.device));
+        loaded.push(load(runtime, step, input)?);
+    }
+    let mut sets = Vec::new();
+    for (role, node) in &step.data {
+        let name = runtime.plan.experiment.data[node].name.clone();
+        sets.push((role.as_str(), name, runtime.dataset(step, *node)?));
+    }
+    let named = |role: &str| {
+        let own = sets.iter().filter(|(own, ..)| *own == role);
+        own.map(|(_, name, set)| NamedData { name, set }).collect::<Vec<NamedData<'_>>>()
+    };
+    let (mut from, mut paths, mut base) = (Vec::new(), Vec::new(), None);
+    for ((input, factory), loaded) in step.inputs.iter().zip(&factories).zip(&loaded) {
+        let network: &Factory<'_> = factory;
+        match loaded {
+            Loaded::Path(walked) => paths.push(NamedPath {
+                name: &input.name,
+                path: &walked.path,
+                network,
+                statistics: walked.statistics.iter().map(Vec::as_slice).collect(),
+            }),
+            Loaded::Members(flats) => {
+                let members: Vec<Model<'_>> = flats
+                    .iter()
+                    .map(|flat| Model {
+                        name: &input.name,
+                        network,
+                        weights: &flat.weights,
+                        statistics: &flat.statistics,
+                    })
+                    .collect();
+                match (input.role.as_str(), members.first()) {
+                    ("base", Some(model)) => base = Some(*model),
+                    _ => from.push(Subject { name: &input.name, members }),
+                }
+            }
+        }
+    }
+    let network = runtime.build(step, runtime.architecture(step))?;
+    let watch = Working { runtime, name: &step.name };
+    let inputs = Inputs {
+        from: &from,
+        base,
+        paths: &paths,
+        data: &named("data"),
+        train: named("train").first().copied(),
+        segments: network.segments(),
+        seed: step.seed,
+        run: Run { threads, context: Context::new(&watch) },
+    };
+    let scores =
+        fusion_learn::measure::evaluate(&step.method, &step.settings, &inputs).map_err(fail)?;
+    let result = StepResult {
+        facts: scores.values.iter().cloned().collect(),
+        shown: scores.shown.clone(),
+        sections: vec![sections::scores(step, &scores)],
+        cost: scores.cost.clone(),
+        seconds: 0.0,
+    };
+    Ok(Made { result, files: Vec::new() })
+}
+
+/// Flat weights of an input.
+fn load(runtime: &Runtime<'_>, step: &Step, input: &Input) -> Result<Loaded, RunError> {
+    let network = runtime.build(step, runtime.architecture_of(step, input))?;
+    let Feed::Result(node) = &input.feed else {
+        return Ok(Loaded::Members(vec![runtime.flat(step, input, &network)?]));
+    };
+    let Some(made) = runtime.plan.experiment.step(*node) else {
+        return Err(runtime.failed(step, format!("`{}` has not been run", input.name), None));
+    };
+    match made.task {
+        Task::Ensemble => Ok(Loaded::Members(members(runtime, made)?)),
+        _ => Ok(Loaded::Path(runtime.path(step, *node)?)),
+    }
+}
+
+/// The members of an ensemble, points of paths among them.
+fn members(runtime: &Runtime<'_>, step: &Step) -> Result<Vec<Flat>, RunError> {
+    let mut settings = step.settings.clone();
+    settings.remove("seed");
+    let params = ensemble::read(&settings).map_err(|error| runtime.refused(step, error))?;
+    let mut members = Vec::new();
+    for (index, input) in step.inputs.iter().enumerate() {
+        let network = runtime.build(step, runtime.architecture_of(step, input))?;
+        let Feed::Result(node) = &input.feed else {
+            members.push(runtime.flat(step, input, &network)?);
+            continue;
+        };
+        let walked = runtime.path(step, *node)?;
+        let path = &walked.path;
+        for at in 0..params.points {
+            let mut weights = vec![0.0; path.len()];
+            match path.geometry {
+                Geometry::Gaussian | Geometry::Simplex => {
+                    let key = Key::new(step.seed, "soft_vote", (index * params.points + at) as u64);
+                    point::random(path, key, params.scale, &mut weights)
+                        .map_err(|error| runtime.failed(step, error.to_string(), None))?;
+                }
+                _ => path.at(at as f64 / (params.points.max(2) - 1) as f64, &mut weights),
+            }
+            // Whoever measures the ensemble is asked where its members' statistics come from.
+            let statistics = walked.statistics.first().cloned();
+            let statistics = statistics.unwrap_or_else(|| vec![0.0; network.statistics_len()]);
+            members.push(Flat { weights, statistics });
+        }
+    }
+    Ok(members)
+}
+
+/// An error of measuring as one of the run.
+pub(super) fn measured(runtime: &Runtime<'_>, step: &Step, error: MeasureError) -> RunError {
+    match error {
+        MeasureError::Method(error) => runtime.refused(step, error),
+        MeasureError::Unsuitable { what, help } => {
+            let mut refused = MethodError::new(ErrorKind::Invalid, what);
+            refused.help = Some(help);
+            runtime.refused(step, refused)
+        }
+        other => runtime.failed(step, other.to_string(), None),
+    }
+}

@@ -1,0 +1,11 @@
+//! The planner's side of experiments: data sets, networks and the stages on them are checked against each other before anything runs.
+
+mod data;
+mod network;
+mod parts;
+mod report;
+mod stage;
+mod values;
+
+pub(super) use parts::expand;
+pub(crate) use values::settings;
