@@ -74,19 +74,27 @@ impl Swad {
         }
     }
 
-    /// Takes in segments that are followed, within `patience`, by one (or are one) that is not too high.
+    /// Takes in every segment behind which, within `patience`, one is not too high; ends where none is.
     fn settle(&mut self, threshold: f64) {
-        let high = |segment: &Segment| segment.loss > threshold || segment.loss.is_nan();
-        // Everything before a segment that is low, and itself, is inside.
-        while let Some(low) = self.pending.iter().position(|segment| !high(segment)) {
-            for segment in self.pending.drain(..=low) {
-                self.mean.steps += segment.steps;
-                fit::add_sum(&mut self.mean.sum, &segment.sum);
+        let high = |segment: &&Segment| segment.loss > threshold || segment.loss.is_nan();
+        loop {
+            let run = self.pending.iter().take_while(high).count();
+            if run >= self.patience {
+                self.ended = true;
+                self.pending.clear();
             }
+            if run >= self.pending.len() {
+                return;
+            }
+            self.take_in(run + 1);
         }
-        if self.pending.len() >= self.patience {
-            self.ended = true;
-            self.pending.clear();
+    }
+
+    /// Adds the oldest pending segments to the mean.
+    fn take_in(&mut self, segments: usize) {
+        for segment in self.pending.drain(..segments) {
+            self.mean.steps += segment.steps;
+            fit::add_sum(&mut self.mean.sum, &segment.sum);
         }
     }
 }
@@ -120,12 +128,7 @@ impl Recorder for Swad {
     fn finish(&mut self) -> Result<Vec<Flat>, MethodError> {
         match self.threshold {
             // Trailing segments that are too high but fewer than `patience` are inside: the end was not reached.
-            Some(_) => {
-                for segment in self.pending.drain(..) {
-                    self.mean.steps += segment.steps;
-                    fit::add_sum(&mut self.mean.sum, &segment.sum);
-                }
-            }
+            Some(_) => self.take_in(self.pending.len()),
             None => self.mean = self.pending.pop_back().unwrap_or_default(),
         }
         match self.mean.steps {

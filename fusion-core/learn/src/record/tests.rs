@@ -26,6 +26,9 @@ fn recorded(settings: Json, timeline: &Timeline, of: impl Fn(u64) -> f32) -> Vec
     recorder.begin(&[of(0)]);
     for done in 1..=timeline.total() {
         if recorder.due(done) {
+            if recorder.acts() {
+                recorder.act(&mut [of(done)], &mut Optimizer::new(Rule::PLAIN, 1));
+            }
             recorder.record(Seen { weights: &[of(done)], statistics: &[] });
         }
     }
