@@ -212,11 +212,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::dataset::{Affine, Answers, Raw, numbered};
-
-    fn empty() -> Batch {
-        Batch { inputs: Values::Floats(Vec::new()), shape: Vec::new(), targets: Targets::Classes(Vec::new()) }
-    }
+    use crate::dataset::{Affine, Answers, Raw, buffer, numbered};
 
     fn rows(n: usize) -> Arc<Dataset> {
         let values = (0..n * 2).map(|value| value as f32).collect();
@@ -259,7 +255,7 @@ mod tests {
         fn a_batch_depends_on_its_number_alone(mut steps in proptest::collection::vec(0_u64..40, 1..12), mixed in any::<bool>()) {
             let options = BatchOptions { size: 4, seed: 9, mixup: mixed.then_some(0.4), ..BatchOptions::default() };
             let one = batches(images(13, 3), options.clone());
-            let (mut first, mut second) = (empty(), empty());
+            let (mut first, mut second) = (buffer(), buffer());
             steps.reverse();
             for step in steps {
                 one.batch(step, &mut first);
@@ -311,7 +307,7 @@ mod tests {
             }
             assert_eq!(seen.len(), (2 * reach as usize + 1).pow(2) * mirrors);
         }
-        let (mut plain, mut moved) = (empty(), empty());
+        let (mut plain, mut moved) = (buffer(), buffer());
         let options = BatchOptions { augment: false, ..BatchOptions::default() };
         let data = images(10, 1);
         let unmoved = batches(Arc::clone(&data), options);
@@ -328,7 +324,7 @@ mod tests {
         for n in [1, 4, 5] {
             let data = rows(n);
             let options = BatchOptions { size: n, mixup: Some(0.7), ..BatchOptions::default() };
-            let (mut plain, mut mixed) = (empty(), empty());
+            let (mut plain, mut mixed) = (buffer(), buffer());
             batches(Arc::clone(&data), BatchOptions { mixup: None, ..options.clone() }).batch(3, &mut plain);
             batches(Arc::clone(&data), options).batch(3, &mut mixed);
             let (Values::Floats(x), Values::Floats(y)) = (&plain.inputs, &mixed.inputs) else { panic!() };

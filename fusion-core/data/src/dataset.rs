@@ -415,6 +415,12 @@ impl Dataset {
     }
 }
 
+/// A batch without examples: buffers for [`Dataset::gather`] and [`Batches::batch`](crate::Batches::batch) to fill.
+#[must_use]
+pub fn buffer() -> Batch {
+    Batch { inputs: Values::Floats(Vec::new()), shape: Vec::new(), targets: Targets::Classes(Vec::new()) }
+}
+
 #[inline(always)]
 fn convert(bytes: &[u8], scale: f32, shift: f32, out: &mut [f32]) {
     for (out, &byte) in out.iter_mut().zip(bytes) {

@@ -26,7 +26,7 @@ mod source;
 mod transform;
 
 pub use batches::{BatchOptions, Batches};
-pub use dataset::Dataset;
+pub use dataset::{Dataset, buffer};
 pub use error::DataError;
 pub use fetch::fetch;
 pub use open::{Facts, describe};

@@ -1,6 +1,5 @@
 //! Opening: find the source, load it, choose examples, change them, and know how batches normalise.
 
-use fusion_sdk::Params;
 use serde_json::{Map, Value as Json};
 
 use crate::dataset::{Affine, Dataset, Raw};
@@ -9,7 +8,7 @@ use crate::files;
 use crate::generate;
 use crate::normalize::{self, Statistics};
 use crate::places::{Places, Watch};
-use crate::select::{Known, select};
+use crate::select::{self, Known, select};
 use crate::settings::{DataSettings, Kind, Normalize};
 use crate::source::{Origin, Source};
 use crate::transform;
@@ -119,13 +118,12 @@ pub struct Facts {
 pub fn describe(source: &str, settings: &Map<String, Json>, places: &Places) -> Result<Facts, DataError> {
     let source = Source::find(source, places)?;
     let settings = DataSettings::read(settings, source.kind)?;
-    settings.check()?;
     let outline = match &source.origin {
         Origin::Generated(part) => {
             let outline = generate::outline(source.kind, *part, &settings)?;
             files::Outline {
                 len: Some(outline.samples),
-                labels: outline.labels(),
+                labels: outline.few_labels(),
                 names: crate::dataset::numbered(outline.classes),
                 classes: Some(outline.classes),
                 shape: outline.shape,
@@ -136,19 +134,19 @@ pub fn describe(source: &str, settings: &Map<String, Json>, places: &Places) -> 
     if settings.normalize == Normalize::Standard {
         published(&source)?;
     }
-    let examples = match (outline.len, &outline.labels) {
-        (Some(_), None) if crate::select::needs_labels(&settings) => None,
-        (Some(len), labels) => {
-            let known = Known {
-                name: &source.name,
-                len,
-                labels: labels.as_deref(),
-                classes: outline.classes.unwrap_or(0),
-                is_split: source.kind == Kind::Text,
-            };
-            Some(select(known, &settings)?.len())
+    let known = |len, labels| Known {
+        name: &source.name,
+        len,
+        labels,
+        classes: outline.classes.unwrap_or(0),
+        is_split: source.kind == Kind::Text,
+    };
+    let examples = match (outline.len, outline.labels.as_deref()) {
+        (Some(len), Some(labels)) => Some(select(known(len, Some(labels)), &settings)?.len()),
+        (Some(len), None) if !select::needs_labels(&settings) => {
+            Some(select::count(known(len, None), &settings)?)
         }
-        (None, _) => None,
+        _ => None,
     };
     let shape = if settings.flatten { vec![outline.shape.iter().product()] } else { outline.shape };
     Ok(Facts {

@@ -4,9 +4,10 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 
-use fusion_sdk::batch::{Batch, Targets, Values};
+use fusion_sdk::batch::Batch;
 
 use crate::batches::Batches;
+use crate::dataset::buffer;
 
 /// Batches that wait for their reader, at most.
 const AHEAD: usize = 3;
@@ -65,7 +66,7 @@ impl Shared {
             let step = state.next;
             state.next += 1;
             state.making = Some((step, true));
-            let mut batch = state.spare.pop().unwrap_or_else(empty);
+            let mut batch = state.spare.pop().unwrap_or_else(buffer);
             drop(state);
             self.batches.batch(step, &mut batch);
             state = self.lock();
@@ -124,8 +125,9 @@ impl Prefetch {
         let mut state = self.shared.lock();
         loop {
             while let Some((made, batch)) = state.ready.pop_front_if_not_after(step) {
+                // There is room again.
+                self.shared.changed.notify_all();
                 if made == step {
-                    self.shared.changed.notify_all();
                     return batch;
                 }
                 state.spare.push(batch);
@@ -144,7 +146,7 @@ impl Prefetch {
                 *wanted = false;
             }
             state.next = step + 1;
-            let mut batch = state.spare.pop().unwrap_or_else(empty);
+            let mut batch = state.spare.pop().unwrap_or_else(buffer);
             self.shared.changed.notify_all();
             drop(state);
             self.shared.batches.batch(step, &mut batch);
@@ -185,12 +187,9 @@ impl Drop for Prefetch {
     }
 }
 
-fn empty() -> Batch {
-    Batch { inputs: Values::Floats(Vec::new()), shape: Vec::new(), targets: Targets::Classes(Vec::new()) }
-}
-
 #[cfg(test)]
 mod tests {
+    use fusion_sdk::batch::Targets;
     use proptest::prelude::*;
 
     use super::*;
@@ -205,7 +204,7 @@ mod tests {
     }
 
     fn direct(batches: &Batches, step: u64) -> Batch {
-        let mut batch = empty();
+        let mut batch = buffer();
         batches.batch(step, &mut batch);
         batch
     }

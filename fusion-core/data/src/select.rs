@@ -83,6 +83,27 @@ pub(crate) fn select(known: Known<'_>, settings: &DataSettings) -> Result<Vec<us
     Ok(part.into_iter().map(|at| kept[at]).collect())
 }
 
+/// How many examples [`select`] keeps, where that does not depend on classes. It asks for no memory, whatever a header declares.
+pub(crate) fn count(known: Known<'_>, settings: &DataSettings) -> Result<usize, DataError> {
+    let mut len = known.len;
+    if let (Some(split), false) = (settings.split, known.is_split) {
+        len = split.of(len).len();
+    }
+    len = len.min(settings.limit.unwrap_or(usize::MAX));
+    if let (Some(clients), Some(client)) = (settings.clients, settings.client) {
+        len = part_start(len, clients, client + 1) - part_start(len, clients, client);
+    }
+    match len {
+        0 => Err(DataError::Empty { name: known.name.to_owned(), offence: "the settings leave none".into() }),
+        len => Ok(len),
+    }
+}
+
+/// Where the part of a client begins, of clients that share `n` examples evenly.
+fn part_start(n: usize, clients: usize, client: usize) -> usize {
+    (client as u128 * n as u128 / clients as u128) as usize
+}
+
 fn classes_of<'a>(known: Known<'a>, setting: &str) -> Result<&'a [u32], DataError> {
     known.labels.ok_or_else(|| DataError::setting(setting, format!("`{}` has no classes", known.name)))
 }
@@ -90,7 +111,7 @@ fn classes_of<'a>(known: Known<'a>, setting: &str) -> Result<&'a [u32], DataErro
 /// Parts of one size (or two that differ by one), at random.
 pub(crate) fn random_parts(n: usize, clients: usize, seed: u64) -> Vec<Vec<usize>> {
     let order = permutation(Key::new(seed, "partition", 0), n);
-    let at = |client: usize| (client as u128 * n as u128 / clients as u128) as usize;
+    let at = |client| part_start(n, clients, client);
     (0..clients)
         .map(|client| {
             let mut part = order[at(client)..at(client + 1)].to_vec();
@@ -180,6 +201,18 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn counting_agrees_with_selecting(
+            n in 1_usize..100, start in 0.0_f64..0.9, limit in 1_usize..50, clients in 1_usize..5, which in 0_usize..5, shuffle in any::<bool>(),
+        ) {
+            let settings = json!({
+                "split": { "start": start, "end": 1.0 }, "limit": limit, "clients": clients, "client": which % clients, "shuffle": shuffle,
+            });
+            let settings = DataSettings::read(settings.as_object().unwrap(), Kind::Digits).unwrap();
+            let known = Known { name: "x", len: n, labels: None, classes: 0, is_split: false };
+            prop_assert_eq!(count(known, &settings).ok(), select(known, &settings).ok().map(|kept| kept.len()));
+        }
+
         #[test]
         fn every_example_is_in_exactly_one_part(
             labels in proptest::collection::vec(0_u32..3, 0..200),

@@ -251,8 +251,7 @@ pub(super) fn outline(path: &Path, settings: &DataSettings) -> Result<Outline, D
             (None, _) => None,
         };
         Ok(Outline {
-            // What a footer says of rows is cheap to say; the count is an estimate until the file is read.
-            len: Some(rows).filter(|&rows| rows <= 1 << 40),
+            len: Some(rows),
             shape: vec![columns.features.len()],
             classes,
             names: settings.labels.clone().unwrap_or_default(),

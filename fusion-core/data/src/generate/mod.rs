@@ -48,8 +48,13 @@ pub(crate) fn outline(kind: Kind, part: Part, settings: &DataSettings) -> Result
 }
 
 impl Outline {
+    /// The classes, where they are known and not so many that listing them would take long.
+    pub(crate) fn few_labels(&self) -> Option<Vec<u32>> {
+        (self.samples <= 1 << 24).then(|| self.labels()).flatten()
+    }
+
     /// The classes, where they are known.
-    pub(crate) fn labels(&self) -> Option<Vec<u32>> {
+    fn labels(&self) -> Option<Vec<u32>> {
         (self.balanced && self.classes > 0)
             .then(|| (0..self.samples).map(|index| (index % self.classes) as u32).collect())
     }

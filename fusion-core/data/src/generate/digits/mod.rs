@@ -2,6 +2,10 @@
 //!
 //! An image is a skeleton of strokes (one of several ways to write the digit), bent at its control points, turned, slanted, scaled and shifted,
 //! drawn with a pen of varying width, distorted elastically as a whole (Simard, Steinkraus and Platt, 2003), blurred, and covered with noise.
+//! The amounts are such that a 784-128-128-10 MLP trained for 10 epochs (Adam, 1e-3, batch 128) gets 97.2 to 97.4 % of the test set right after
+//! 10 000 examples, while it fits them to 99.9 %, and 99.2 % after 60 000 (three seeds and one; NumPy, 24 November 2026). MNIST gives 94.5 %
+//! and 98 % in these settings.
+//!
 //! Only + − × ÷ and √ on f64 touch pixels, beside `libm` for two angles, so the bytes are the same on every machine.
 
 mod pen;
@@ -23,10 +27,10 @@ use warp::Field;
 /// Pixels of a side.
 pub(crate) const SIDE: usize = 28;
 
-/// Mean and standard deviation of the training pixels over 255, for `normalize = standard`.
-pub(crate) const MEAN: f64 = 0.15;
+/// Mean and standard deviation of the pixels of 60 000 training images over 255, for `normalize = standard`.
+pub(crate) const MEAN: f64 = 0.1818;
 /// See [`MEAN`].
-pub(crate) const STD: f64 = 0.30;
+pub(crate) const STD: f64 = 0.3058;
 
 /// Draws all images; the class of image i is i modulo 10.
 pub(super) fn fill(
@@ -63,7 +67,7 @@ struct Scratch {
 fn draw(class: usize, mut stream: Stream, grain: (Key, f64), scratch: &mut Scratch, image: &mut [u8]) {
     let strokes = skeleton::choose(class, stream.unit());
     let hand = Hand::new(class, &mut stream);
-    let bend = Field::new(&mut stream, 0.055);
+    let bend = Field::new(&mut stream, 0.1);
     let Scratch { canvas, warped, points } = scratch;
     canvas.clear();
     let pressure = stream.between(-0.25, 0.25);
@@ -76,10 +80,10 @@ fn draw(class: usize, mut stream: Stream, grain: (Key, f64), scratch: &mut Scrat
         }
         canvas.stroke(points, hand.radius, pressure);
     }
-    let elastic = Field::new(&mut stream, 0.95);
+    let elastic = Field::new(&mut stream, 1.3);
     warp::apply(&canvas.pixels, &elastic, warped);
     warp::blur(warped, stream.between(0.0, 0.2));
-    let ink = stream.between(0.8, 1.08);
+    let ink = stream.between(0.9, 1.6);
     pen::develop(warped, ink, grain, image);
 }
 
@@ -96,8 +100,8 @@ impl Hand {
         let height = 19.5 * (1.0 + clipped(stream, 0.07));
         // A 1 is a stroke, whatever its width.
         let width = height * if class == 1 { stream.between(0.25, 0.5) } else { stream.between(0.52, 0.88) };
-        let (sin, cos) = libm::sincos(clipped(stream, 0.13));
-        let slant = 0.12 + clipped(stream, 0.2);
+        let (sin, cos) = libm::sincos(clipped(stream, 0.16));
+        let slant = 0.14 + clipped(stream, 0.24);
         // Turn · slant · scale; y grows downwards, so a positive slant leans to the right.
         let matrix = [
             cos * width,
@@ -106,7 +110,7 @@ impl Hand {
             -sin * slant * height + cos * height,
         ];
         let shift = [13.5 + clipped(stream, 0.9), 13.5 + clipped(stream, 0.9)];
-        Hand { matrix, shift, radius: stream.between(0.65, 1.6) }
+        Hand { matrix, shift, radius: stream.between(0.6, 1.7) }
     }
 
     fn place(&self, x: f64, y: f64) -> (f64, f64) {
