@@ -104,8 +104,8 @@ pub enum Schedule {
         start: f64,
         /// At its end; a 10 000th of `start` unless set.
         end: f64,
-        /// The share of the training that is spent going up; 30 % unless set.
-        warmup: f64,
+        /// How long it goes up: a share of the training (a number in 0..=1), or a span; 30 % unless set.
+        warmup: Box<Value>,
     },
 }
 
@@ -126,7 +126,7 @@ impl Schedule {
 
     /// The value at position `p` in 0..=1: over layers 0 is the first and 1 the last, over time they are the start and end of
     /// the cycle, or of the training where there is none. `p` outside is clamped; an empty list gives NaN, which the checker has
-    /// excluded.
+    /// excluded, and so does a `one_cycle` whose warm-up is a span.
     pub fn at(&self, p: f64) -> f64 {
         let p = p.clamp(0.0, 1.0);
         match self {
@@ -148,9 +148,11 @@ impl Schedule {
             Schedule::Cyclic { from, to, .. } => from + (to - from) * p,
             Schedule::Triangle { from, to, .. } => from + (to - from) * (1.0 - (2.0 * p - 1.0).abs()),
             Schedule::OneCycle { max, start, end, warmup } => {
-                if p < *warmup {
+                // How long a span is, only the training knows.
+                let Value::Number(warmup) = **warmup else { return f64::NAN };
+                if p < warmup {
                     half_cosine(*start, *max, p / warmup)
-                } else if *warmup >= 1.0 {
+                } else if warmup >= 1.0 {
                     *max
                 } else {
                     half_cosine(*max, *end, (p - warmup) / (1.0 - warmup))

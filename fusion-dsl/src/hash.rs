@@ -243,7 +243,7 @@ impl Content<'_> {
                 json!({ "triangle": [number(*from), number(*to), self.value(cycle)] })
             }
             Schedule::OneCycle { max, start, end, warmup } => {
-                json!({ "one_cycle": [number(*max), number(*start), number(*end), number(*warmup)] })
+                json!({ "one_cycle": [number(*max), number(*start), number(*end), self.value(warmup)] })
             }
         }
     }

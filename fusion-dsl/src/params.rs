@@ -124,7 +124,12 @@ impl<'a> Reader<'a> {
     fn parameter(&self, name: &str, schema: &'a Json, required: bool) -> ParamSpec {
         let target = self.resolve(schema);
         let flag = |key: &str| schema.get(key).and_then(Json::as_bool).unwrap_or(false);
-        let number = |key: &str| schema.get(key).or_else(|| target.get(key)).and_then(Json::as_f64);
+        // Bounds of a list are those of its elements.
+        let items = target.get("items");
+        let number = |key: &str| {
+            let bound = [schema, target].into_iter().chain(items).find_map(|schema| schema.get(key));
+            bound.and_then(Json::as_f64)
+        };
         let exclusive = number("exclusiveMinimum");
         ParamSpec {
             name: name.to_owned(),

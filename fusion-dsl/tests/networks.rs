@@ -161,16 +161,21 @@ fn schedules_over_time_reach_the_graph() {
     );
     assert_eq!(
         json("one_cycle(max: 0.5, start: 0.25, end: 0.125, warmup: 50%)"),
-        serde_json::json!({ "one_cycle": { "max": 0.5, "start": 0.25, "end": 0.125, "warmup": 0.5 } })
+        serde_json::json!({ "one_cycle": { "max": 0.5, "start": 0.25, "end": 0.125, "warmup": { "number": 0.5 } } })
     );
     assert_eq!(
+        json("one_cycle(max: 0.5, start: 0.25, end: 0.125, warmup: 5 epochs)")["one_cycle"]["warmup"],
+        span(5.0, "epoch")
+    );
+    assert!(schedule("one_cycle(1, warmup: 5 epochs)").at(0.5).is_nan(), "only the training knows");
+    assert_eq!(
         schedule("one_cycle(2.5)"),
-        Schedule::OneCycle { max: 2.5, start: 0.1, end: 1e-5, warmup: 0.3 },
+        Schedule::OneCycle { max: 2.5, start: 0.1, end: 1e-5, warmup: Box::new(Value::Number(0.3)) },
         "PyTorch's defaults: div_factor 25, final_div_factor 10 000, pct_start 0.3"
     );
     assert_eq!(
         schedule("one_cycle(2.5, start: 1, end: 0.5) / 2"),
-        Schedule::OneCycle { max: 1.25, start: 0.5, end: 0.25, warmup: 0.3 },
+        Schedule::OneCycle { max: 1.25, start: 0.5, end: 0.25, warmup: Box::new(Value::Number(0.3)) },
         "the shape keeps, the values scale"
     );
     for rate in

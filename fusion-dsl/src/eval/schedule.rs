@@ -49,18 +49,32 @@ fn is_given(given: &Given, slot: usize) -> bool {
     given.get(slot).is_some_and(Option::is_some)
 }
 
+/// Units in which a cycle is counted: it ends with a step.
+const CYCLES: [&str; 2] = ["epoch", "step"];
+
 /// The third argument, a span above zero.
 fn cycle(given: &Given) -> Result<Option<Box<Value>>, OpError> {
-    let Some((value, _)) = given.get(2).and_then(Option::as_ref) else { return Ok(None) };
-    match value {
-        Val::Quantity { value: length, unit } if SPANS.contains(unit) => {
+    let value = given.get(2).and_then(Option::as_ref);
+    value.map(|(value, _)| span("cycle", value)).transpose()
+}
+
+/// A number of epochs or steps above zero.
+fn span(name: &str, value: &Val) -> Result<Box<Value>, OpError> {
+    let example = "for instance `40 epochs` or `200 steps`";
+    match (value, value.lower()) {
+        (Val::Quantity { value: length, unit }, Some(lowered)) if CYCLES.contains(unit) => {
             if *length > 0.0 {
-                return Ok(value.lower().map(Box::new));
+                return Ok(Box::new(lowered));
             }
-            Err(OpError::new(format!("`cycle` must be above 0, this is {length}")))
+            Err(OpError::new(format!("`{name}` must be above 0, this is {length}")))
         }
-        other => Err(OpError::new(format!("`cycle` is a span of training, this is {}", other.kind()))
-            .help("for instance `40 epochs` or `200 steps`")),
+        (Val::Quantity { unit, .. }, _) if SPANS.contains(unit) => {
+            Err(OpError::new(format!("`{name}` is counted in epochs or steps, not in {unit}s")).help(example))
+        }
+        (other, _) => {
+            Err(OpError::new(format!("`{name}` is a span of training, this is {}", other.kind()))
+                .help(example))
+        }
     }
 }
 
@@ -71,11 +85,19 @@ fn one_cycle(name: &str, given: &Given) -> Result<Schedule, OpError> {
     let max = number(name, given, 0)?;
     let start = or(1, max / ONE_CYCLE_START)?;
     let end = or(2, start / ONE_CYCLE_END)?;
-    let warmup = or(3, ONE_CYCLE_WARMUP)?;
-    if !(0.0..=1.0).contains(&warmup) {
-        let message = format!("`warmup` is a share of the training, this is {warmup}");
-        return Err(OpError::new(message).help("for instance `warmup: 30%`"));
-    }
+    let warmup = match given.get(3).and_then(Option::as_ref) {
+        None => Box::new(Value::Number(ONE_CYCLE_WARMUP)),
+        Some((Val::Number { value, .. }, _)) if (0.0..=1.0).contains(value) => {
+            Box::new(Value::Number(*value))
+        }
+        Some((Val::Number { value, .. }, _)) => {
+            let message = format!("`warmup` is a share of the training, this is {value}");
+            return Err(
+                OpError::new(message).help("for instance `warmup: 30%`, or a time: `warmup: 5 epochs`")
+            );
+        }
+        Some((value, _)) => span("warmup", value)?,
+    };
     Ok(Schedule::OneCycle { max, start, end, warmup })
 }
 

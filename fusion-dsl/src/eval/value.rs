@@ -210,7 +210,7 @@ fn scaled(schedule: &Schedule, f: impl Fn(f64) -> f64) -> Val {
             Schedule::Triangle { from: f(*from), to: f(*to), cycle: cycle.clone() }
         }
         Schedule::OneCycle { max, start, end, warmup } => {
-            Schedule::OneCycle { max: f(*max), start: f(*start), end: f(*end), warmup: *warmup }
+            Schedule::OneCycle { max: f(*max), start: f(*start), end: f(*end), warmup: warmup.clone() }
         }
     })
 }

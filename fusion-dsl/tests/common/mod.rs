@@ -172,7 +172,7 @@ fn block(id: &str, params: Json) -> BlockDescriptor {
 /// Architectures. `mlp` takes its sizes without names, `resnet` does not.
 pub fn networks() -> Vec<BlockDescriptor> {
     let size = json!({ "type": "integer", "minimum": 1 });
-    let sizes = json!({ "type": "array", "items": { "type": "integer" }, "minimum": 1 });
+    let sizes = json!({ "type": "array", "items": { "type": "integer", "minimum": 1 } });
     vec![
         block(
             "mlp",
