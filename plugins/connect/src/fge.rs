@@ -89,8 +89,8 @@ impl Connect for Fge {
     }
 
     fn connect(&self, search: Search<'_>) -> Result<Path, MethodError> {
-        let [start] = ports::exactly::<1>("fge", &search)?;
-        let mut slope = Slope::new(search.objective, search.context, search.models)?;
+        let start = ports::starting("fge", &search)?;
+        let mut slope = Slope::new(search.objective, search.context, &[&start])?;
         let per_epoch = slope.steps_per_epoch();
         let cycle = self.params.cycle.steps(per_epoch, 1);
         if cycle < 2 {
@@ -101,7 +101,7 @@ impl Connect for Fge {
         let descent = self.descent(cycle)?;
         let total = (u64::from(self.params.members) - 1) * cycle + cycle.div_ceil(2);
         slope.expect(total);
-        let mut weights = start.to_vec();
+        let mut weights = start;
         let mut optimizer = descent.optimizer(weights.len());
         let mut gradient = vec![0.0; weights.len()];
         let mut members = Vec::with_capacity(self.params.members as usize);

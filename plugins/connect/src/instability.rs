@@ -96,8 +96,8 @@ impl Connect for Instability {
     }
 
     fn connect(&self, search: Search<'_>) -> Result<Path, MethodError> {
-        let [start] = ports::exactly::<1>("instability", &search)?;
-        let mut slope = Slope::new(search.objective, search.context, search.models)?;
+        let start = ports::starting("instability", &search)?;
+        let mut slope = Slope::new(search.objective, search.context, &[&start])?;
         let per_epoch = slope.steps_per_epoch();
         let (spawn, total) = (self.after.steps(per_epoch, 1), self.descent.total(per_epoch));
         if spawn > total {
@@ -107,7 +107,7 @@ impl Connect for Instability {
             .at("after"));
         }
         slope.expect(2 * total - spawn);
-        let mut trunk = start.to_vec();
+        let mut trunk = start;
         let mut optimizer = self.descent.optimizer(trunk.len());
         let mut gradient = vec![0.0; trunk.len()];
         self.train(&mut slope, 0..spawn, total, (&mut trunk, &mut optimizer), &mut gradient)?;

@@ -83,3 +83,16 @@ pub(crate) fn exactly<'a, const N: usize>(
     sound(search.models)?;
     search.models.try_into().map_err(|_| MethodError::invalid(format!("`{id}` takes {N} models")))
 }
+
+/// The weights that a method with a `start` sets out from: those of the model, or fresh ones of the stage's seed where the port has a
+/// network without weights (the engine then hands over no model).
+pub(crate) fn starting(id: &str, search: &Search<'_>) -> Result<Vec<f32>, MethodError> {
+    count(id, search.models.len(), 0, 1)?;
+    sound(search.models)?;
+    match (search.models, search.fresh) {
+        ([model], _) => Ok(model.to_vec()),
+        (_, Some(fresh)) => Ok(fresh(search.seed)),
+        (_, None) => Err(MethodError::invalid(format!("`{id}` has nothing to start from"))
+            .help("give it a model: `start NAME`")),
+    }
+}

@@ -5,8 +5,8 @@
 //! points apart: β·cos²(ωⱼ, ωₖ) for a random pair j ≠ k, where cos is taken over all weights of layers together (biases and normalisations
 //! left out): ∂cos²/∂ωⱼ = 2c(ωₖ/(‖ωⱼ‖‖ωₖ‖) − c ωⱼ/‖ωⱼ‖²). With `layer_wise` every layer draws an α of its own.
 //!
-//! The first point is the network of the port `start`, the others are fresh initialisations of it: the method trains from scratch. The
-//! middle of the result is a single model, points of it an ensemble.
+//! The first point is the network of the port `start` (or, where that has no weights yet, its initialisation), the others are fresh
+//! ones: the method trains from scratch. The middle of the result is a single model, points of it an ensemble.
 //!
 //! Differences from learning-subspaces: weight decay is that of the rule on each control point, as there; no warm-up by itself (a
 //! schedule such as `one_cycle` has one); all control points of a curve take part in the penalty; 30 epochs rather than 160 by default.
@@ -139,14 +139,14 @@ impl Connect for Subspace {
     }
 
     fn connect(&self, search: Search<'_>) -> Result<Path, MethodError> {
-        let [start] = ports::exactly::<1>("subspace", &search)?;
+        let start = ports::starting("subspace", &search)?;
         let fresh = search.fresh.ok_or_else(|| {
             MethodError::invalid("`subspace` needs fresh weights, and this model comes from a file")
                 .help("start from a network that the recipe builds: `model NAME of mlp(…)`")
         })?;
-        let mut slope = Slope::new(search.objective, search.context, search.models)?;
+        let mut slope = Slope::new(search.objective, search.context, &[&start])?;
         let len = slope.len();
-        let mut points = vec![start.to_vec()];
+        let mut points = vec![start];
         for vertex in 1..self.vertices {
             let weights = fresh(Key::new(search.seed, "subspace.fresh", vertex as u64).value());
             if weights.len() != len {

@@ -66,7 +66,7 @@ impl<F: Fn(&[f64], &mut [f64]) -> f64> Smooth<F> {
     }
 }
 
-impl<F: Fn(&[f64], &mut [f64]) -> f64> Objective for Smooth<F> {
+impl<F: Fn(&[f64], &mut [f64]) -> f64 + Send> Objective for Smooth<F> {
     fn segments(&self) -> &[Segment] {
         &self.segments
     }
@@ -99,7 +99,7 @@ pub(crate) struct Quadratic;
 
 impl Quadratic {
     #[allow(clippy::new_ret_no_self)]
-    pub(crate) fn new(centre: &[f64], curvature: &[f64]) -> Smooth<impl Fn(&[f64], &mut [f64]) -> f64> {
+    pub(crate) fn new(centre: &[f64], curvature: &[f64]) -> Smooth<impl Fn(&[f64], &mut [f64]) -> f64 + Send> {
         let (centre, curvature) = (centre.to_vec(), curvature.to_vec());
         Smooth::new(centre.len(), move |at, gradient| {
             let mut loss = 0.0;

@@ -147,6 +147,17 @@ fn layers_draw_places_of_their_own() {
     }
 }
 
+/// Without weights of its own the first point is the initialisation of the stage's seed.
+#[test]
+fn a_network_without_weights_is_a_start() {
+    let mut toy = Quadratic::new(&[0.0; 2], &[1.0; 2]);
+    let fresh = |seed: u64| vec![seed as f32 * 1e-18, 1.0];
+    let settings = SubspaceParams { steps: Some(1), rate: Schedule::Constant(0.0), ..params(Shape::Line) };
+    let search = Search { fresh: Some(&fresh), ..search(&[], Some(&mut toy), 5) };
+    let path = Subspace::prepare(settings, 1).unwrap().connect(search).unwrap();
+    assert_eq!(path.points, [fresh(5), fresh(Key::new(5, "subspace.fresh", 1).value())]);
+}
+
 #[test]
 fn pairs_are_even() {
     let mut seen = [[0_i32; 4]; 4];
