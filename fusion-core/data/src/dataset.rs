@@ -398,7 +398,11 @@ impl Dataset {
                 hash.update(name);
             }
             match &self.raw.inputs {
-                Inputs::Images { bytes, .. } => hash.update(bytes),
+                Inputs::Images { bytes, channels, height, width } => {
+                    // Known to the shape, but for flat images.
+                    [channels, height, width].map(|&part| hash.update((part as u64).to_le_bytes()));
+                    hash.update(bytes);
+                }
                 Inputs::Rows { values, .. } => floats_into(&mut hash, values),
                 Inputs::Text { tokens, starts, .. } => {
                     words_into(&mut hash, tokens, |id| id.to_le_bytes());

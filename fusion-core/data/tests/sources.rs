@@ -150,11 +150,11 @@ fn prefetched_augmented_batches_are_the_direct_ones() {
 fn digits_are_pinned() {
     let print = open("digits", json!({ "samples": 100, "seed": 7 })).fingerprint();
     let hex: String = print.iter().map(|byte| format!("{byte:02x}")).collect();
-    assert_eq!(hex, "43be489f883eeeb2da1e2e39752045c05943ec02915cd0d413169683914f23be");
+    assert_eq!(hex, "1e9efea04efef20af6903cf728c6df481fda95c63ac7d554a36c0f0c016aacef");
 }
 
 /// Digits are neither trivial nor noise: the nearest class mean gets most of them, the nearest of 1000 neighbours more, and neither all.
-/// (Measured 72.7 % and 87.7 %.)
+/// (Measured 75.3 % and 82.7 %.)
 #[test]
 fn digits_are_hard_enough_and_not_too_hard() {
     let (train, test) =

@@ -34,7 +34,7 @@ impl Layout {
     /// How many records so many bytes are.
     fn count(&self, path: &Path, bytes: u64) -> Result<usize, DataError> {
         let record = self.record() as u64;
-        if bytes == 0 || bytes % record != 0 {
+        if bytes == 0 || !bytes.is_multiple_of(record) {
             return Err(DataError::malformed(
                 path,
                 format!(
