@@ -11,7 +11,7 @@ use crate::devices::{devices, zoo};
 fn ids(json: &Json, found: &mut BTreeSet<u64>) {
     match json {
         Json::Object(fields) => {
-            if let Some(id) = fields.get("id").and_then(Json::as_u64) {
+            if let Some(id) = fields.get("id").and_then(|id| id["value"].as_u64()) {
                 found.insert(id);
             }
             fields.values().for_each(|value| ids(value, found));
