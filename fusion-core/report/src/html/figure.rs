@@ -14,9 +14,9 @@ pub(super) struct Anchors {
 }
 
 impl Anchors {
-    /// A name for a title. The prefix keeps it apart from headings.
+    /// A name for a title. No heading has an underscore, so none has the same.
     pub(super) fn take(&mut self, title: &str) -> String {
-        let base = format!("d-{}", escape::slug(title));
+        let base = format!("d_{}", escape::slug(title));
         let mut name = base.clone();
         let mut number = 2;
         while !self.taken.insert(name.clone()) {
@@ -41,7 +41,7 @@ pub(super) fn plot(out: &mut String, plot: &Plot, anchors: &mut Anchors) {
 
 /// A link that holds the data.
 pub(super) fn download(id: &str, csv: &str) -> String {
-    let name = id.strip_prefix("d-").unwrap_or(id);
+    let name = id.strip_prefix("d_").unwrap_or(id);
     format!(
         "<a download=\"{name}.csv\" href=\"data:text/csv;charset=utf-8,{}\">CSV ↓</a>",
         escape::percent(csv)

@@ -20,12 +20,10 @@ pub(super) fn table(out: &mut String, stages: &[StageRow]) {
             Status::Ran => "ran",
             Status::Cached => "↺ cached",
         };
-        let notes: String =
-            stage.notes.iter().map(|note| format!("<p class=\"notes\">{}</p>", xml(note))).collect();
         let _ = writeln!(
             out,
-            "<tr><th scope=\"row\">{}</th><td>{} <code>{}</code>{notes}</td><td>{}</td><td class=\"status\">{status}</td>\
-             <td class=\"time\"><span class=\"track\"><i style=\"width:{:.1}%\"></i></span>{}</td></tr>",
+            "<tr><th scope=\"row\">{}</th><td>{} <code>{}</code></td><td>{}</td><td class=\"status\">{status}</td>\
+             <td class=\"time\"><span class=\"track\"><i style=\"width:{:.1}%\"></i></span><span class=\"t\">{}</span></td></tr>",
             xml(&stage.name),
             xml(&stage.verb),
             xml(&stage.method),
@@ -33,6 +31,14 @@ pub(super) fn table(out: &mut String, stages: &[StageRow]) {
             part * 100.0,
             number::duration(stage.seconds),
         );
+        if !stage.notes.is_empty() {
+            let notes: Vec<String> = stage.notes.iter().map(|note| xml(note)).collect();
+            let _ = writeln!(
+                out,
+                "<tr class=\"note\"><td></td><td colspan=\"4\">{}</td></tr>",
+                notes.join("<br>")
+            );
+        }
     }
     out.push_str("</tbody>\n</table>\n</div>\n");
 }

@@ -107,8 +107,8 @@ fn levels(finite: &[f64]) -> Vec<f64> {
             // By less than an eighth of the distance to the level below: numbers that can be read.
             let gap = exact(k) - if k == 0 { low } else { exact(k - 1) };
             let decade = 10f64.powf(gap.log10().floor());
-            let steps = [0.2, 0.1, 0.05, 0.02].map(|part| part * decade);
-            let step = steps.into_iter().find(|step| *step < gap / 4.0).unwrap_or(0.01 * decade);
+            let steps = [2.0, 1.0, 0.5, 0.2].map(|part| part * decade);
+            let step = steps.into_iter().find(|step| *step < gap / 4.0).unwrap_or(0.1 * decade);
             (exact(k) / step).round() * step
         })
         .collect();
