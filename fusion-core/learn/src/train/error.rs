@@ -30,7 +30,7 @@ pub enum TrainError {
         rate: f64,
     },
     /// What the loop is given does not fit together.
-    #[error("{what}: {expected} numbers are needed, {found} are there")]
+    #[error("{what}: {expected} needed, {found} given")]
     Length {
         /// Which.
         what: &'static str,

@@ -94,8 +94,11 @@ fn schema(method: &str) -> Result<Json, MethodError> {
     )
 }
 
-/// Properties and required ones, by struct.
-fn of(method: &str) -> Result<[(Map<String, Json>, Vec<Json>); 3], MethodError> {
+/// Properties of a struct of settings, and names of the required ones.
+type Object = (Map<String, Json>, Vec<Json>);
+
+/// The three structs of a method.
+fn of(method: &str) -> Result<[Object; 3], MethodError> {
     let rule = match method {
         "sgd" => object::<SgdParams>(),
         "adam" => object::<AdamParams>(),
@@ -114,7 +117,7 @@ pub(crate) fn properties<P: Params>() -> Map<String, Json> {
     object::<P>().0
 }
 
-fn object<P: Params>() -> (Map<String, Json>, Vec<Json>) {
+fn object<P: Params>() -> Object {
     // Subschemas in place: the parts are put together without their `$defs`.
     let mut settings = SchemaSettings::draft2020_12();
     settings.inline_subschemas = true;

@@ -20,6 +20,7 @@ mod session;
 mod tests;
 mod timeline;
 mod watch;
+mod workers;
 
 pub use checkpoint::Resume;
 pub use error::TrainError;

@@ -94,7 +94,7 @@ struct Learner<'a> {
     /// Starts with the first step, wherever that is.
     prefetch: Option<Prefetch>,
     label_smoothing: f32,
-    dropout: Key,
+    seed: u64,
     validate: Option<&'a Dataset>,
 }
 
@@ -106,7 +106,7 @@ impl<'a> Learner<'a> {
             batches: Arc::new(batches),
             prefetch: None,
             label_smoothing: job.params.common.label_smoothing as f32,
-            dropout: Key::new(seed, "dropout", 0),
+            seed,
             validate: job.validate,
         })
     }
@@ -136,7 +136,7 @@ impl Gradients for Learner<'_> {
         let batch = prefetch.get(step);
         let options = StepOptions {
             label_smoothing: self.label_smoothing,
-            dropout_seed: Key::derived(step, self.dropout.value()).value(),
+            dropout_seed: Key::new(self.seed, "dropout", step).value(),
         };
         let found = self.network.gradient(weights, &batch, &options, gradient).map_err(of_network)?;
         let judged = !matches!(batch.targets, Targets::Numbers { .. });

@@ -5,7 +5,6 @@ use std::time::{Duration, Instant};
 use fusion_network::Flat;
 use fusion_sdk::optim::{Optimizer, clip_norm, clip_value};
 use fusion_sdk::{MethodError, stats};
-use rayon::prelude::*;
 
 use crate::record::{self, Collect, Recorder, Seen};
 
@@ -17,6 +16,7 @@ use super::params::TrainParams;
 use super::replicas::{Linked, Replica, mean, share_gradients};
 use super::timeline::Timeline;
 use super::watch::{Progress, Watch};
+use super::workers::Workers;
 
 /// Time between two reports of progress.
 const REPORT: Duration = Duration::from_millis(100);
@@ -106,6 +106,7 @@ struct Session<'a> {
     validate_every: Option<u64>,
     patience: Option<u64>,
     stride: u64,
+    workers: Workers,
     /// The replicas' mean, for those who look at it; not used for one.
     mean: Flat,
     /// Since the last report.
@@ -187,6 +188,7 @@ impl<'a> Session<'a> {
         Ok(Session {
             setup,
             stride: stride(timeline.total()),
+            workers: Workers::new(learners.len())?,
             patience: common.early_stopping.map(|span| timeline.steps(span)),
             timeline,
             state,
@@ -235,26 +237,27 @@ impl<'a> Session<'a> {
             replica.optimizer.step(rate, &mut replica.weights, &replica.gradient);
         };
         if let ([learner], [replica]) = (&mut *learners, &mut self.state.replicas[..]) {
-            let Replica { weights, statistics, gradient, .. } = replica;
+            let Replica { weights, statistics, gradient, .. } = &mut *replica;
             let found = learner.gradient(step, weights, statistics, gradient)?;
-            self.count(step, rate, &found)?;
-            advance(&mut self.state.replicas[0]);
-            return Ok(());
+            advance(replica);
+            return self.count(step, rate, &found);
         }
-        let found: Vec<_> = learners
-            .par_iter_mut()
-            .zip(&mut self.state.replicas)
-            .map(|(learner, replica)| {
-                learner.gradient(step, &replica.weights, &mut replica.statistics, &mut replica.gradient)
-            })
-            .collect();
+        let shared = self.state.linked.shares_gradient(step);
+        let found = self.workers.each(learners, &mut self.state.replicas, |learner, replica| {
+            let Replica { weights, statistics, gradient, .. } = &mut *replica;
+            let found = learner.gradient(step, weights, statistics, gradient)?;
+            if !shared {
+                advance(replica);
+            }
+            Ok::<_, MethodError>(found)
+        });
         for found in found {
             self.count(step, rate, &found?)?;
         }
-        if self.state.linked.shares_gradient(step) {
+        if shared {
             share_gradients(&mut self.state.replicas);
+            self.workers.each(learners, &mut self.state.replicas, |_, replica| advance(replica));
         }
-        self.state.replicas.par_iter_mut().for_each(advance);
         Ok(())
     }
 
@@ -297,13 +300,15 @@ impl<'a> Session<'a> {
             recorder.validated(score.loss);
         }
         if let Some(patience) = self.patience {
+            // NaN is worse than anything.
+            let loss = if score.loss.is_nan() { f64::INFINITY } else { score.loss };
             match &mut self.state.best {
-                Some(best) if !(score.loss < best.loss) => {
+                Some(best) if loss >= best.loss => {
                     self.state.stopped_early = done - best.done >= patience;
                 }
                 best => {
                     let flat = Flat { weights: seen.weights.to_vec(), statistics: seen.statistics.to_vec() };
-                    *best = Some(Best { loss: score.loss, done, flat });
+                    *best = Some(Best { loss, done, flat });
                 }
             }
         }

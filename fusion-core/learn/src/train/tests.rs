@@ -221,6 +221,11 @@ fn early_stopping_takes_the_best() {
     let score = trained.history.epochs[1].validation.unwrap();
     assert_eq!(score, trained.history.validations[3].score);
 
+    // A loss that is NaN is no best.
+    learner[0].valid = Some(vec![f32::NAN]);
+    let nan = run(&mut learner, &start(&[0.0]), &setup).unwrap();
+    assert_eq!((nan.steps, nan.stopped_early), (10, true));
+
     let missing = run(&mut learner, &start(&[0.0]), &Setup { validated: false, ..setup }).unwrap_err();
     let TrainError::Method(missing) = missing else { panic!("{missing}") };
     assert_eq!(missing.parameter, Some("validate_every"));
@@ -357,7 +362,7 @@ fn what_does_not_fit_is_an_error() {
     let mut two = [Quadratic::new(&[1.0], 0.0, 0), Quadratic::new(&[1.0], 0.0, 0)];
     let base = setup(&params, &[], &Quiet);
     let error = run(&mut two, &start(&[0.0]), &base).unwrap_err();
-    assert!(error.to_string().contains("replicas: 1"), "{error}");
+    assert!(error.to_string().contains("replicas: 1 needed, 2 given"), "{error}");
     let error = run(&mut two[..1], &start(&[0.0, 0.0]), &base).unwrap_err();
     assert!(error.to_string().contains("weights to start from: 1"), "{error}");
     let error = run::<Quadratic>(&mut [], &start(&[0.0]), &base).unwrap_err();
