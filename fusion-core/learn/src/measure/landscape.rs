@@ -67,6 +67,17 @@ pub struct Trace {
     pub away: Vec<f64>,
 }
 
+/// The plane of a landscape.
+#[derive(Clone, Copy)]
+pub struct PlaneModel<'a> {
+    /// A path with the geometry `plane`.
+    pub plane: &'a Path,
+    /// Names of its three points.
+    pub corners: [&'a str; 3],
+    /// The network of its points.
+    pub network: &'a Factory<'a>,
+}
+
 /// What is drawn beside the plane's own models: names with weights, and names with paths.
 #[derive(Clone, Copy, Default)]
 pub struct Drawn<'a> {
@@ -86,29 +97,26 @@ fn failed(error: PathError) -> MeasureError {
 /// Measures the network on a grid over a plane of weights. BatchNorm's statistics are counted again at every point, or those of
 /// each batch are used: a plane goes beyond its models, where `keep` would extrapolate variances below zero.
 ///
-/// `corners` are the names of the plane's three models.
-///
 /// # Errors
 /// The path is no plane, the frame is empty, a policy that does not suit, lengths that do not fit, a failing network, or a stop.
 pub fn landscape(
-    plane: &Path,
-    corners: [&str; 3],
-    network: &Factory<'_>,
+    model: &PlaneModel<'_>,
     drawn: Drawn<'_>,
     frame: Frame,
     norm: &NormSource<'_>,
     data: &[&Batches<'_>],
     run: &Run<'_>,
 ) -> Result<Landscape, MeasureError> {
-    if frame.resolution < 2 || !(frame.margin >= 0.0) || data.is_empty() {
+    if frame.resolution < 2 || frame.margin.is_nan() || frame.margin < 0.0 || data.is_empty() {
         return Err(MeasureError::unsuitable(
             format!("a landscape of {0} x {0} points with margin {1}", frame.resolution, frame.margin),
             "take at least 2 points for each axis, a margin of at least 0, and a data set",
         ));
     }
-    let len = plane.len();
-    let plane: Plane<'_> = plane.plane().map_err(failed)?;
-    let mut marks: Vec<Mark> = corners
+    let len = model.plane.len();
+    let plane: Plane<'_> = model.plane.plane().map_err(failed)?;
+    let mut marks: Vec<Mark> = model
+        .corners
         .iter()
         .zip(plane.corners())
         .map(|(name, at)| Mark { name: (*name).to_owned(), at, away: 0.0 })
@@ -137,7 +145,7 @@ pub fn landscape(
         (0..frame.resolution).map(|index| from + step * index as f64).collect::<Vec<f64>>()
     });
     let make = || {
-        let network = network()?;
+        let network = (model.network)()?;
         MeasureError::length("weights of the plane", network.weights(), len)?;
         if network.statistics() > 0 && matches!(norm.policy, Some(NormPolicy::Keep | NormPolicy::Ema)) {
             return Err(MeasureError::unsuitable(
@@ -181,9 +189,10 @@ mod tests {
         let curve = path(Geometry::Chain, &[&[0.0, 0.0], &[0.0, -1.0]]);
         let drawn = Drawn { models: &[("away", &[3.0, 1.0])], paths: &[("line", &curve)] };
         let frame = Frame { resolution: 4, margin: 0.5 };
+        let model = PlaneModel { plane: &plane, corners: ["a", "b", "c"], network: &double_well };
         let of = |threads| {
             let (data, run) = ([&data], run(threads));
-            landscape(&plane, ["a", "b", "c"], &double_well, drawn, frame, &NormSource::KEEP, &data, &run)
+            landscape(&model, drawn, frame, &NormSource::KEEP, &data, &run)
         };
         let found = of(1).expect("a plane");
         // x from 0 to 3 and y from −1 to 2, each wider by half of 3.
@@ -209,8 +218,8 @@ mod tests {
         let of = |plane: &Path, network: &Factory<'_>, resolution, policy| {
             let frame = Frame { resolution, margin: 0.2 };
             let norm = NormSource { policy, train: None, momentum: 0.1 };
-            let names = ["a", "b", "c"];
-            landscape(plane, names, network, Drawn::default(), frame, &norm, &[&data], &run(1)).map(|_| ())
+            let model = PlaneModel { plane, corners: ["a", "b", "c"], network };
+            landscape(&model, Drawn::default(), frame, &norm, &[&data], &run(1)).map(|_| ())
         };
         let plane = path(Geometry::Plane, &[&[0.0, 0.0], &[2.0, 0.0], &[0.0, 2.0]]);
         assert!(of(&plane, &double_well, 2, None).is_ok());

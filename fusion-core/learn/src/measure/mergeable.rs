@@ -9,9 +9,9 @@ use crate::measure::barrier::Barrier;
 use crate::measure::batches::Batches;
 use crate::measure::evaluate::{Point, score};
 use crate::measure::forward::Model;
+use crate::measure::metric::{Metric, barrier_of};
 use crate::measure::metrics::Score;
 use crate::measure::norm::NormSource;
-use crate::measure::path::{Metric, barrier_of};
 use crate::measure::workers::Run;
 
 /// Lines between all pairs of models.

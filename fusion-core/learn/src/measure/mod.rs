@@ -14,6 +14,7 @@ pub mod evaluate;
 pub mod forward;
 pub mod landscape;
 pub mod mergeable;
+pub mod metric;
 pub mod metrics;
 pub mod network;
 pub mod norm;

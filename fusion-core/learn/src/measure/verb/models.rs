@@ -36,7 +36,8 @@ pub(super) fn loss((params, _): &(RunParams, Plain), inputs: &Inputs<'_>) -> Res
     let data = inputs.one_set(params.batch)?;
     let train = inputs.counting(params)?;
     let norm = norm(params, train.as_ref(), Some(NormPolicy::Keep));
-    let mut scores = Scores { cost: cost(inputs, inputs.data[0].set.len()), ..Scores::default() };
+    let mut scores = Scores::default();
+    scores.cost = cost(inputs, inputs.data[0].set.len());
     let members: Vec<&[Model<'_>]> = inputs.from.iter().map(|subject| subject.members.as_slice()).collect();
     let found: Vec<Score> = evaluated(&members, &norm, &data, &inputs.run)?;
     for (subject, score) in inputs.from.iter().zip(found) {
@@ -139,10 +140,7 @@ pub(super) fn predicted(
 
 /// Whether two models are one: the same values in the same network.
 fn same(a: &Model<'_>, b: &Model<'_>) -> bool {
-    #[expect(
-        ambiguous_wide_pointer_comparisons,
-        reason = "two networks that are taken for different ones cost time only"
-    )]
+    // Two pointers to one network may differ; then it is asked twice, which costs time only.
     let network = std::ptr::eq(a.network, b.network);
     network && a.weights == b.weights && a.statistics == b.statistics
 }

@@ -8,8 +8,8 @@ use crate::measure::barrier::grid;
 use crate::measure::batches::Batches;
 use crate::measure::distance::distances;
 use crate::measure::forward::Model;
+use crate::measure::metric::Metric;
 use crate::measure::norm::NormPolicy;
-use crate::measure::path::Metric;
 use crate::measure::similarity::similarity;
 use crate::measure::{MeasureError, diversity as outputs, mergeable as lines};
 
@@ -201,6 +201,9 @@ pub(super) fn mergeable(
                         if worst.is_nan() || value.is_nan() { f64::NAN } else { worst.max(value) }
                     });
                     scores.show(format!("worst_{what}"), worst);
+                    if models.len() == 2 {
+                        scores.add(what, worst);
+                    }
                 }
                 if what != "chord" {
                     let at = if what == "gap" { "at the midpoint" } else { "at the maximum" };

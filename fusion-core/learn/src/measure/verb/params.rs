@@ -4,8 +4,8 @@ use fusion_sdk::{MethodError, NoParams, Params, Words};
 use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value as Json, json};
 
+use crate::measure::metric::Metric;
 use crate::measure::norm::NormPolicy;
-use crate::measure::path::Metric;
 
 /// What every method that runs networks can be told.
 #[derive(Clone, Debug, PartialEq, Params)]

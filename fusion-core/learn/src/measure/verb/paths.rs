@@ -9,8 +9,9 @@ use super::{Inputs, NamedPath, norm};
 use crate::measure::MeasureError;
 use crate::measure::barrier::{Barrier, grid};
 use crate::measure::batches::Batches;
-use crate::measure::landscape::{Drawn, Frame, SetGrid, landscape as over};
-use crate::measure::path::{Metric, PathCurve, PathModel, walk};
+use crate::measure::landscape::{Drawn, Frame, PlaneModel, SetGrid, landscape as over};
+use crate::measure::metric::Metric;
+use crate::measure::path::{PathCurve, PathModel, walk};
 
 /// A path's barriers, in all definitions, of every metric, on every data set.
 pub(super) fn barrier(
@@ -184,9 +185,7 @@ pub(super) fn landscape(
     let drawn: Vec<(&str, &Path)> = drawn.map(|path| (path.name, path.path)).collect();
     let frame = Frame { resolution: own.resolution, margin: own.margin };
     let found = over(
-        plane.path,
-        corners,
-        plane.network,
+        &PlaneModel { plane: plane.path, corners, network: plane.network },
         Drawn { models: &models, paths: &drawn },
         frame,
         &norm(params, train.as_ref(), None),

@@ -1,5 +1,7 @@
 //! What an `evaluate` stage finds, as plain numbers: values that recipes can compare, and what a report can show.
 
+use std::collections::BTreeSet;
+
 use serde::Serialize;
 
 use crate::measure::calibration::Calibration;
@@ -18,6 +20,9 @@ pub struct Scores {
     pub notes: Vec<String>,
     /// What was computed, in words.
     pub cost: String,
+    /// Names among `values`: the matrix of many models has many.
+    #[serde(skip)]
+    known: BTreeSet<String>,
 }
 
 /// What a report can show.
@@ -100,7 +105,7 @@ impl Scores {
     /// Adds a value; the first of a name counts.
     pub(crate) fn add(&mut self, name: impl Into<String>, value: f64) {
         let name = name.into();
-        if self.get(&name).is_none() {
+        if self.known.insert(name.clone()) {
             self.values.push((name, value));
         }
     }

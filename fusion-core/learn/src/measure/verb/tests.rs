@@ -156,9 +156,14 @@ fn pairs_are_found_in_both_orders() {
 
     let found = stage.scores("mergeable", json!({ "points": 3, "metric": "error" }));
     // Half-way the threshold is −1, where the logit is 0 and counts as class 0: ¾ are right, as for `all`; `up` has ½.
+    for name in ["gap", "mean_gap", "up.all.gap", "all.up.gap", "accuracy.all.up.gap"] {
+        assert_eq!(get(&found, name), -0.125, "{name}");
+    }
+    assert_eq!((get(&found, "height"), get(&found, "chord")), (0.125, 0.0));
+    let [Detail::Matrix(height), ..] = &found.details[..] else { panic!("a matrix") };
     assert_eq!(
-        (get(&found, "up.all.gap"), get(&found, "all.up.accuracy.gap".trim_start_matches("all.up."))),
-        (-0.125, -0.125)
+        (height.names.as_slice(), height.rows[0][0]),
+        (["up".to_owned(), "all".to_owned()].as_slice(), 0.0)
     );
 }
 
