@@ -18,10 +18,15 @@ pub struct StepLoss {
 /// What validation says.
 #[derive(Clone, Copy, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Score {
-    /// Mean loss.
+    /// Mean loss. JSON has no NaN and no infinity: both are null there and come back as NaN.
+    #[serde(deserialize_with = "number_or_nan")]
     pub loss: f64,
     /// Share of right answers, where there are classes.
     pub accuracy: Option<f64>,
+}
+
+fn number_or_nan<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
+    Ok(<Option<f64> as serde::Deserialize>::deserialize(deserializer)?.unwrap_or(f64::NAN))
 }
 
 /// A function with a gradient, estimated on batches. Batch `step` must be a pure function of `step`: a run that is resumed sees the same.

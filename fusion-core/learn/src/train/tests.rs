@@ -318,6 +318,24 @@ fn a_resumed_run_is_the_run() {
     }
 }
 
+/// JSON has no NaN, and a validation may be one.
+#[test]
+fn a_validation_that_is_nan_does_not_spoil_a_checkpoint() {
+    let folder = tempfile::tempdir().unwrap();
+    let resume = Resume::new(folder.path());
+    let params = read("sgd", json!({ "epochs": 3, "rate": 0.1 }));
+    let learner = || [Quadratic { valid: Some(vec![f32::NAN]), ..Quadratic::new(&[1.0], 0.1, 0) }];
+    let watch = Watcher::stopping(9);
+    let base = Setup { validated: true, resume: Some(&resume), ..setup(&params, &[], &watch) };
+    run(&mut learner(), &start(&[0.0]), &base).unwrap_err();
+    let resumed = run(&mut learner(), &start(&[0.0]), &Setup { watch: &Quiet, ..base }).unwrap();
+    assert_eq!(resumed.history.validations.len(), 3);
+    assert!(resumed.history.validations.iter().all(|validation| validation.score.loss.is_nan()));
+    resume.clear().unwrap();
+    let through = run(&mut learner(), &start(&[0.0]), &Setup { watch: &Quiet, ..base }).unwrap();
+    assert_eq!(through.last, resumed.last);
+}
+
 #[test]
 fn checkpoints_of_other_trainings_and_broken_ones_are_refused() {
     let folder = tempfile::tempdir().unwrap();
