@@ -1,10 +1,12 @@
 //! Models on data: predictions and scores, batch by batch on several threads, added up in the order of the batches.
 
+use std::borrow::Cow;
+
 use fusion_sdk::batch::{Batch, Targets};
 
 use crate::measure::batches::Batches;
 use crate::measure::ensemble::vote;
-use crate::measure::forward::{Forward, Model};
+use crate::measure::forward::{Forward, Model, unique};
 use crate::measure::metrics::{Score, Totals, width};
 use crate::measure::norm::NormSource;
 use crate::measure::workers::Run;
@@ -23,7 +25,7 @@ fn settle(
     norm: &NormSource<'_>,
     network: &mut dyn Forward,
 ) -> Result<Option<Vec<f32>>, MeasureError> {
-    norm.statistics(network, model.weights, || Ok(model.statistics.to_vec()))
+    norm.statistics(network, model.weights, || model.own_statistics().map(<[f32]>::to_vec))
 }
 
 /// The models' statistics, side by side.
@@ -109,7 +111,7 @@ pub fn predictions(
 }
 
 /// Loss and accuracy of each subject on `data`: a model, or several whose probabilities (outputs, for a regression) are averaged.
-/// Regressions have a loss only.
+/// Regressions have a loss only. Outputs are not kept, so any vocabulary will do; a model of several subjects is asked once.
 ///
 /// # Errors
 /// As [`predictions`]; the data may have numbers for targets.
@@ -122,48 +124,40 @@ pub fn scores(
     if subjects.iter().any(|members| members.is_empty()) {
         return Err(MeasureError::empty("the ensemble"));
     }
-    let models: Vec<Model<'_>> = subjects.concat();
+    let (models, places) = unique(subjects);
     let statistics = settled(&models, norm, run)?;
-    let mut end = 0;
-    let ranges: Vec<std::ops::Range<usize>> = subjects
-        .iter()
-        .map(|members| {
-            end += members.len();
-            end - members.len()..end
-        })
-        .collect();
-    let batches = data.count();
     let make = || Ok(Networks::new(&models));
-    let all = run.each(data.name(), subjects.len() * batches, make, |networks, job| {
-        let batch = data.get(job % batches)?;
-        let mut outputs = Vec::new();
-        for index in ranges[job / batches].clone() {
-            let (weights, statistics) = (models[index].weights, statistics[index].as_deref());
-            outputs.push(networks.get(index)?.outputs(weights, statistics, &batch)?);
+    let parts = run.each(data.name(), data.count(), make, |networks, index| {
+        let batch = data.get(index)?;
+        let mut outputs = Vec::with_capacity(models.len());
+        for (index, (model, statistics)) in models.iter().zip(&statistics).enumerate() {
+            run.context.check()?;
+            outputs.push(networks.get(index)?.outputs(model.weights, statistics.as_deref(), &batch)?);
         }
-        Totals::of(&mixed(outputs, &batch.targets)?, &batch.targets)
+        let of = |places: &Vec<usize>| {
+            let members: Vec<&[f32]> = places.iter().map(|&place| outputs[place].as_slice()).collect();
+            Totals::of(&mixed(&members, &batch.targets)?, &batch.targets)
+        };
+        places.iter().map(of).collect::<Result<Vec<Totals>, _>>()
     })?;
-    Ok(all
-        .chunks(batches)
-        .map(|parts| parts.iter().copied().fold(Totals::default(), Totals::plus).score())
-        .collect())
+    let of = |subject: usize| parts.iter().map(|part| part[subject]).fold(Totals::default(), Totals::plus);
+    Ok((0..subjects.len()).map(|subject| of(subject).score()).collect())
 }
 
-/// The output of an ensemble: logarithms of the mean probabilities, or the mean of numbers.
-fn mixed(mut outputs: Vec<Vec<f32>>, targets: &Targets) -> Result<Vec<f32>, MeasureError> {
-    if outputs.len() == 1 {
-        return Ok(outputs.swap_remove(0));
+/// The output of an ensemble: logarithms of the mean probabilities, or the mean of numbers. One member speaks for itself.
+fn mixed<'a>(members: &[&'a [f32]], targets: &Targets) -> Result<Cow<'a, [f32]>, MeasureError> {
+    if let [alone] = members {
+        return Ok(Cow::Borrowed(alone));
     }
-    let members: Vec<&[f32]> = outputs.iter().map(Vec::as_slice).collect();
-    for member in &members {
+    for member in members {
         MeasureError::length("outputs of an ensemble's member", members[0].len(), member.len())?;
     }
     let mut out = Vec::with_capacity(members[0].len());
     match targets {
-        Targets::Classes(labels) => vote(width(members[0].len(), labels.len())?, &members, &mut out),
-        _ => mean(&members, &mut out),
+        Targets::Classes(labels) => vote(width(members[0].len(), labels.len())?, members, &mut out),
+        _ => mean(members, &mut out),
     }
-    Ok(out)
+    Ok(Cow::Owned(out))
 }
 
 /// Scores of several points of one network and of the ensemble of their outputs, in one pass over the data on the calling thread.
@@ -184,7 +178,8 @@ pub(crate) fn ensemble_score(
             *total = total.plus(Totals::of(&own, &batch.targets)?);
             outputs.push(own);
         }
-        let voted = Totals::of(&mixed(outputs, &batch.targets)?, &batch.targets)?;
+        let members: Vec<&[f32]> = outputs.iter().map(Vec::as_slice).collect();
+        let voted = Totals::of(&mixed(&members, &batch.targets)?, &batch.targets)?;
         totals[points.len()] = totals[points.len()].plus(voted);
     }
     Ok(totals.into_iter().map(Totals::score).collect())
@@ -228,6 +223,7 @@ mod tests {
     use super::*;
     use crate::measure::ensemble::soft_vote;
     use crate::measure::metrics::{accuracy, cross_entropy};
+    use crate::measure::norm::NormPolicy;
     use crate::measure::toy::{Examples, batches, normed, run, threshold};
 
     fn model<'a>(name: &'a str, weights: &'a [f32]) -> Model<'a> {
@@ -279,7 +275,14 @@ mod tests {
         };
         assert_eq!(of(model("chat", &[1.0])), "weights of `chat`: 2 values are needed, 1 are there");
         let bare = Model { network: &normed, statistics: &[], ..model("bare", &[1.0]) };
-        assert_eq!(of(bare), "running statistics of `bare`: 2 values are needed, 0 are there");
+        assert!(of(bare).starts_with("`bare` has BatchNorm and no running statistics"), "{}", of(bare));
+        let short = Model { network: &normed, statistics: &[1.0], ..model("short", &[1.0]) };
+        assert_eq!(of(short), "running statistics of `short`: 2 values are needed, 1 are there");
+        // Those of the batch need none.
+        let batch = NormSource { policy: Some(NormPolicy::Batch), ..NormSource::KEEP };
+        let numbers = Examples::numbers(&[1.0, 3.0], 0.0);
+        let found = scores(&[&[bare]], &batch, &batches(&numbers, 2), &run(1)).expect("no statistics needed");
+        assert!((found[0].loss - 0.5).abs() < 1e-6);
         // Class 2 has no output.
         let source = Examples::classes(&[0.0], &[2]);
         let data = batches(&source, 2);

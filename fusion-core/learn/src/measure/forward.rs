@@ -65,17 +65,55 @@ pub struct Model<'a> {
     pub network: &'a Factory<'a>,
     /// Flat weights.
     pub weights: &'a [f32],
-    /// Flat running statistics; empty without BatchNorm.
+    /// Flat running statistics; empty without BatchNorm, or where the weights have none of their own (a point of a path).
     pub statistics: &'a [f32],
 }
 
-impl Model<'_> {
+impl<'a> Model<'a> {
     /// The network, if it fits the model.
     pub(crate) fn build(&self) -> Result<Box<dyn Forward>, MeasureError> {
         let network = (self.network)()?;
         let of = |part: &str| format!("{part} of `{}`", self.name);
         MeasureError::length(&of("weights"), network.weights(), self.weights.len())?;
-        MeasureError::length(&of("running statistics"), network.statistics(), self.statistics.len())?;
+        if !self.statistics.is_empty() {
+            MeasureError::length(&of("running statistics"), network.statistics(), self.statistics.len())?;
+        }
         Ok(network)
     }
+
+    /// Its own running statistics; asked of networks that have some.
+    pub(crate) fn own_statistics(&self) -> Result<&'a [f32], MeasureError> {
+        match self.statistics.is_empty() {
+            false => Ok(self.statistics),
+            true => Err(MeasureError::unsuitable(
+                format!("`{}` has BatchNorm and no running statistics of its own", self.name),
+                "set `norm` to `reset`, which counts them on training data, or to `batch`",
+            )),
+        }
+    }
+
+    /// Whether two models are one: the same values in the same network.
+    pub(crate) fn same(&self, other: &Model<'_>) -> bool {
+        // Two pointers to one network may differ; then it is asked twice, which costs time only.
+        let network = std::ptr::eq(self.network, other.network);
+        network && self.weights == other.weights && self.statistics == other.statistics
+    }
+}
+
+/// The models of several subjects, each once, and where each subject's are among them.
+pub(crate) fn unique<'a>(subjects: &[&[Model<'a>]]) -> (Vec<Model<'a>>, Vec<Vec<usize>>) {
+    let mut models: Vec<Model<'a>> = Vec::new();
+    let mut places = Vec::with_capacity(subjects.len());
+    for members in subjects {
+        let mut own = Vec::with_capacity(members.len());
+        for model in *members {
+            let known = models.iter().position(|known| known.same(model));
+            own.push(known.unwrap_or(models.len()));
+            if known.is_none() {
+                models.push(*model);
+            }
+        }
+        places.push(own);
+    }
+    (models, places)
 }

@@ -80,6 +80,9 @@ pub fn mergeable(
             first.weights.len(),
             model.weights.len(),
         )?;
+        if first.statistics.is_empty() || model.statistics.is_empty() {
+            continue;
+        }
         let statistics = (first.statistics.len(), model.statistics.len());
         MeasureError::length(&format!("running statistics of `{}`", model.name), statistics.0, statistics.1)?;
     }
@@ -98,7 +101,8 @@ pub fn mergeable(
         };
         blend_into(&coefficients, &ends.map(|model| model.weights), weights);
         let statistics = norm.statistics(&mut **network, weights, || {
-            Ok(fusion_sdk::path::blend(&coefficients, &ends.map(|model| model.statistics)))
+            let [a, b] = ends;
+            Ok(fusion_sdk::path::blend(&coefficients, &[a.own_statistics()?, b.own_statistics()?]))
         })?;
         let point = Point { weights, statistics: statistics.as_deref() };
         data.iter().map(|data| score(&mut **network, point, data, run)).collect::<Result<Vec<Score>, _>>()

@@ -100,9 +100,9 @@ pub fn evaluate(
         Kind::Landscape => paths::landscape(&split(settings)?, inputs),
         Kind::Ece => models::ece(&split(settings)?, inputs),
         Kind::PerClass => models::per_class(&split(settings)?, inputs),
-        Kind::Loss => models::loss(&split(settings)?, inputs),
-        Kind::Accuracy | Kind::CrossEntropy | Kind::Perplexity | Kind::Brier => {
-            models::metric(kind, &split(settings)?, inputs)
+        Kind::Brier => models::brier(&split(settings)?, inputs),
+        Kind::Loss | Kind::Accuracy | Kind::CrossEntropy | Kind::Perplexity => {
+            models::mean(kind, &split(settings)?, inputs)
         }
     }
 }

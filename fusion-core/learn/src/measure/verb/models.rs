@@ -3,45 +3,52 @@
 use super::methods::Kind;
 use super::params::{EceParams, Plain, RunParams};
 use super::scores::{Detail, Scores, Table};
-use super::{Inputs, Subject, norm};
+use super::{Inputs, norm};
 use crate::measure::calibration::calibration;
 use crate::measure::ensemble::soft_vote;
 use crate::measure::evaluate::{predictions, scores as evaluated};
-use crate::measure::forward::Model;
-use crate::measure::metrics::{Score, accuracy, brier, cross_entropy, perplexity};
+use crate::measure::forward::{Model, unique};
+use crate::measure::metrics::brier as quadratic;
 use crate::measure::norm::NormPolicy;
 use crate::measure::{MeasureError, Predictions, per_class as classes};
 
-/// One number of each subject's predictions.
-pub(super) fn metric(
-    kind: Kind,
-    (params, _): &(RunParams, Plain),
-    inputs: &Inputs<'_>,
-) -> Result<Scores, MeasureError> {
-    let of = match kind {
-        Kind::CrossEntropy => cross_entropy,
-        Kind::Perplexity => perplexity,
-        Kind::Brier => brier,
-        _ => accuracy,
-    };
+/// The Brier score of each subject's predictions.
+pub(super) fn brier((params, _): &(RunParams, Plain), inputs: &Inputs<'_>) -> Result<Scores, MeasureError> {
     let mut scores = Scores::default();
     for (subject, found) in inputs.from.iter().zip(predicted(params, inputs, &mut scores)?) {
-        main(&mut scores, inputs, subject.name, kind.id(), of(&found));
+        main(&mut scores, inputs, subject.name, Kind::Brier.id(), quadratic(&found));
     }
     Ok(scores)
 }
 
-/// The data's own loss, which regressions have too.
-pub(super) fn loss((params, _): &(RunParams, Plain), inputs: &Inputs<'_>) -> Result<Scores, MeasureError> {
+/// What follows from loss and accuracy, without keeping any output.
+pub(super) fn mean(
+    kind: Kind,
+    (params, _): &(RunParams, Plain),
+    inputs: &Inputs<'_>,
+) -> Result<Scores, MeasureError> {
     let data = inputs.one_set(params.batch)?;
     let train = inputs.counting(params)?;
     let norm = norm(params, train.as_ref(), Some(NormPolicy::Keep));
-    let mut scores = Scores::default();
-    scores.cost = cost(inputs, inputs.data[0].set.len());
     let members: Vec<&[Model<'_>]> = inputs.from.iter().map(|subject| subject.members.as_slice()).collect();
-    let found: Vec<Score> = evaluated(&members, &norm, &data, &inputs.run)?;
-    for (subject, score) in inputs.from.iter().zip(found) {
-        main(&mut scores, inputs, subject.name, Kind::Loss.id(), score.loss);
+    let mut scores = Scores::default();
+    scores.cost = cost(&members, inputs);
+    for (subject, score) in inputs.from.iter().zip(evaluated(&members, &norm, &data, &inputs.run)?) {
+        // A regression has a loss and no probabilities.
+        let of_classes = |value: f64| score.accuracy.map(|_| value);
+        let value = match kind {
+            Kind::Accuracy => score.accuracy,
+            Kind::CrossEntropy => of_classes(score.loss),
+            Kind::Perplexity => of_classes(score.loss.exp()),
+            _ => Some(score.loss),
+        };
+        let value = value.ok_or_else(|| {
+            MeasureError::unsuitable(
+                format!("`{}` has numbers for targets, which have no `{}`", data.name(), kind.id()),
+                "measure `loss` on it, the mean squared error",
+            )
+        })?;
+        main(&mut scores, inputs, subject.name, kind.id(), value);
         unusable(&mut scores, subject.name, score.invalid, score.examples);
     }
     Ok(scores)
@@ -109,20 +116,9 @@ pub(super) fn predicted(
     let data = inputs.one_set(params.batch)?;
     let train = inputs.counting(params)?;
     let norm = norm(params, train.as_ref(), Some(NormPolicy::Keep));
-    let mut unique: Vec<Model<'_>> = Vec::new();
-    let mut places: Vec<Vec<usize>> = Vec::new();
-    for subject in inputs.from {
-        let mut own = Vec::with_capacity(subject.members.len());
-        for model in &subject.members {
-            let known = unique.iter().position(|known| same(known, model));
-            own.push(known.unwrap_or(unique.len()));
-            if known.is_none() {
-                unique.push(*model);
-            }
-        }
-        places.push(own);
-    }
-    let found = predictions(&unique, &norm, &data, &inputs.run)?;
+    let members: Vec<&[Model<'_>]> = inputs.from.iter().map(|subject| subject.members.as_slice()).collect();
+    let (models, places) = unique(&members);
+    let found = predictions(&models, &norm, &data, &inputs.run)?;
     let mut out = Vec::with_capacity(inputs.from.len());
     for (subject, places) in inputs.from.iter().zip(&places) {
         let members: Vec<&Predictions> = places.iter().map(|&place| &found[place]).collect();
@@ -133,16 +129,8 @@ pub(super) fn predicted(
         unusable(scores, subject.name, one.invalid() as u64, one.len() as u64);
         out.push(one);
     }
-    let examples = inputs.data[0].set.len();
-    scores.cost = format!("{} on {examples} examples", counted(unique.len(), "model"));
+    scores.cost = cost(&members, inputs);
     Ok(out)
-}
-
-/// Whether two models are one: the same values in the same network.
-fn same(a: &Model<'_>, b: &Model<'_>) -> bool {
-    // Two pointers to one network may differ; then it is asked twice, which costs time only.
-    let network = std::ptr::eq(a.network, b.network);
-    network && a.weights == b.weights && a.statistics == b.statistics
 }
 
 /// The value of a subject under its own name, and under the metric's where it is the only one.
@@ -168,9 +156,9 @@ fn unusable(scores: &mut Scores, name: &str, invalid: u64, examples: u64) {
     }
 }
 
-fn cost(inputs: &Inputs<'_>, examples: usize) -> String {
-    let models = inputs.from.iter().map(|subject: &Subject<'_>| subject.members.len()).sum();
-    format!("{} on {examples} examples", counted(models, "model"))
+fn cost(members: &[&[Model<'_>]], inputs: &Inputs<'_>) -> String {
+    let examples = inputs.data.first().map_or(0, |data| data.set.len());
+    format!("{} on {examples} examples", counted(unique(members).0.len(), "model"))
 }
 
 /// `1 model`, `3 models`.

@@ -188,6 +188,16 @@ fn barriers_have_all_their_names() {
     assert!(found.shown.iter().all(|name| found.get(name).is_some()), "{:?}", found.shown);
     assert_eq!(found.cost, "8 points on 2 data sets");
     assert_eq!(found.details.iter().filter(|detail| matches!(detail, Detail::Lines(_))).count(), 2);
+    let one = vec![NamedData { name: "test", set: &one }];
+    let line = vec![Subject {
+        name: "a",
+        members: vec![Model { name: "a", network: &double_well, weights: &[2.0, 0.0], statistics: &[] }],
+    }];
+    let regression = Stage { from: line, paths: vec![], base: None, data: one, train: None };
+    assert_eq!(get(&regression.scores("loss", json!({})), "loss"), 9.0);
+    for id in ["accuracy", "cross_entropy", "perplexity", "brier", "ece", "per_class"] {
+        assert!(matches!(regression.run(id, json!({}), 1), Err(MeasureError::Unsuitable { .. })), "{id}");
+    }
     let error = stage.run("barrier", json!({ "metric": "accuracy" }), 1).unwrap_err();
     assert!(error.to_string().contains("no `accuracy`"), "{error}");
     assert!(stage.run("landscape", json!({}), 1).is_err());
