@@ -6,9 +6,10 @@ use std::sync::{Arc, Mutex};
 use fusion_sdk::batch::{Batch, Targets, Values};
 use fusion_sdk::rng::Key;
 
-use crate::dataset::{Dataset, Inputs, View};
+use crate::dataset::{Dataset, View};
 use crate::draw::{Stream, below, permutation};
 use crate::error::DataError;
+use crate::raw::Inputs;
 use crate::settings::Augment;
 
 /// How data become batches.
@@ -212,7 +213,8 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::dataset::{Affine, Answers, Raw, buffer, numbered};
+    use crate::dataset::buffer;
+    use crate::raw::{Affine, Answers, Raw, numbered};
 
     fn rows(n: usize) -> Arc<Dataset> {
         let values = (0..n * 2).map(|value| value as f32).collect();

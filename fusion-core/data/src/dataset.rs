@@ -3,106 +3,10 @@
 use std::sync::OnceLock;
 
 use fusion_sdk::batch::{Batch, Targets, Values};
-use sha2::{Digest, Sha256};
 
 use crate::error::DataError;
+use crate::raw::{Affine, Answers, Inputs, Raw, numbered};
 use crate::settings::Augment;
-
-/// Inputs as they are kept.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) enum Inputs {
-    /// Bytes, [example, channel, row, column].
-    Images { bytes: Vec<u8>, channels: usize, height: usize, width: usize },
-    /// [example, number].
-    Rows { values: Vec<f32>, width: usize },
-    /// One long text; example i is the `context` tokens from `starts[i]`, and the token after each of them is its target.
-    Text { tokens: Vec<u16>, starts: Vec<u32>, context: usize },
-}
-
-/// What is to be said of each example.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) enum Answers {
-    Classes(Vec<u32>),
-    Numbers {
-        width: usize,
-        rows: Vec<f32>,
-    },
-    /// The next token.
-    Next,
-}
-
-/// x ↦ scale·x + shift, for each channel of images or number of a row; empty for none.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub(crate) struct Affine {
-    pub(crate) scale: Vec<f32>,
-    pub(crate) shift: Vec<f32>,
-}
-
-impl Affine {
-    /// (x/unit − mean)/std.
-    pub(crate) fn standardise(mean: &[f64], std: &[f64], unit: f64) -> Self {
-        Affine {
-            scale: std.iter().map(|std| (1.0 / (std * unit)) as f32).collect(),
-            shift: mean.iter().zip(std).map(|(mean, std)| (-mean / std) as f32).collect(),
-        }
-    }
-}
-
-/// What a loader makes.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Raw {
-    pub(crate) inputs: Inputs,
-    pub(crate) answers: Answers,
-    /// 0 for numbers.
-    pub(crate) classes: usize,
-    /// As many as classes.
-    pub(crate) names: Vec<String>,
-}
-
-impl Raw {
-    pub(crate) fn len(&self) -> usize {
-        match (&self.inputs, &self.answers) {
-            (_, Answers::Classes(labels)) => labels.len(),
-            (_, Answers::Numbers { width, rows }) => rows.len() / (*width).max(1),
-            (Inputs::Text { starts, .. }, Answers::Next) => starts.len(),
-            (_, Answers::Next) => 0,
-        }
-    }
-
-    pub(crate) fn labels(&self) -> Option<&[u32]> {
-        match &self.answers {
-            Answers::Classes(labels) => Some(labels),
-            _ => None,
-        }
-    }
-
-    /// Keeps the examples at `indices`, in this order.
-    pub(crate) fn select(&mut self, indices: &[usize]) {
-        if indices.len() == self.len() && indices.iter().copied().eq(0..indices.len()) {
-            return;
-        }
-        match &mut self.inputs {
-            Inputs::Images { bytes, channels, height, width } => {
-                *bytes = rows_at(bytes, *channels * *height * *width, indices);
-            }
-            Inputs::Rows { values, width } => *values = rows_at(values, *width, indices),
-            Inputs::Text { starts, .. } => *starts = rows_at(starts, 1, indices),
-        }
-        match &mut self.answers {
-            Answers::Classes(labels) => *labels = rows_at(labels, 1, indices),
-            Answers::Numbers { width, rows } => *rows = rows_at(rows, *width, indices),
-            Answers::Next => {}
-        }
-    }
-}
-
-fn rows_at<T: Copy>(all: &[T], width: usize, indices: &[usize]) -> Vec<T> {
-    let mut kept = Vec::with_capacity(indices.len() * width);
-    for &index in indices {
-        kept.extend_from_slice(&all[index * width..(index + 1) * width]);
-    }
-    kept
-}
 
 /// Examples in memory: images as bytes, rows of numbers, or a text.
 ///
@@ -116,7 +20,7 @@ pub struct Dataset {
     /// The byte that surrounds images.
     pub(crate) background: u8,
     shape: Vec<usize>,
-    fingerprint: OnceLock<[u8; 32]>,
+    pub(crate) fingerprint: OnceLock<[u8; 32]>,
 }
 
 /// How an image is looked at: shifted, and mirrored or not.
@@ -222,7 +126,7 @@ impl Dataset {
         self.len() == 0
     }
 
-    /// Shape of one example: [channels, height, width] of images (one number with `flatten`), [numbers] of a row, [context] of text.
+    /// Shape of one example: [channels, height, width] of images (one number with `flatten`), \[numbers\] of a row, \[context\] of text.
     #[must_use]
     pub fn shape(&self) -> &[usize] {
         &self.shape
@@ -379,44 +283,6 @@ impl Dataset {
             }
         }
     }
-
-    /// SHA-256 of all that batches can show of the set: inputs, targets, names, normalisation, augmentation. Two sets with the same
-    /// fingerprint train a network alike; a cache can go by it. Computed once, in about a second for a gigabyte.
-    pub fn fingerprint(&self) -> [u8; 32] {
-        *self.fingerprint.get_or_init(|| {
-            let mut hash = Sha256::new();
-            hash.update(b"fusion data 1");
-            for part in [self.raw.classes, self.shape.len(), usize::from(self.flatten), self.len()] {
-                hash.update((part as u64).to_le_bytes());
-            }
-            self.shape.iter().for_each(|&part| hash.update((part as u64).to_le_bytes()));
-            hash.update([self.augment as u8, self.background]);
-            floats_into(&mut hash, &self.affine.scale);
-            floats_into(&mut hash, &self.affine.shift);
-            for name in &self.raw.names {
-                hash.update((name.len() as u64).to_le_bytes());
-                hash.update(name);
-            }
-            match &self.raw.inputs {
-                Inputs::Images { bytes, channels, height, width } => {
-                    // Known to the shape, but for flat images.
-                    [channels, height, width].map(|&part| hash.update((part as u64).to_le_bytes()));
-                    hash.update(bytes);
-                }
-                Inputs::Rows { values, .. } => floats_into(&mut hash, values),
-                Inputs::Text { tokens, starts, .. } => {
-                    words_into(&mut hash, tokens, |id| id.to_le_bytes());
-                    words_into(&mut hash, starts, |start| start.to_le_bytes());
-                }
-            }
-            match &self.raw.answers {
-                Answers::Classes(labels) => words_into(&mut hash, labels, |label| label.to_le_bytes()),
-                Answers::Numbers { rows, .. } => floats_into(&mut hash, rows),
-                Answers::Next => {}
-            }
-            hash.finalize().into()
-        })
-    }
 }
 
 /// A batch without examples: buffers for [`Dataset::gather`] and [`Batches::batch`](crate::Batches::batch) to fill.
@@ -450,26 +316,6 @@ fn classes(targets: &mut Targets) -> &mut Vec<u32> {
     let Targets::Classes(classes) = targets else { unreachable!("made above") };
     classes.clear();
     classes
-}
-
-/// "0", "1", …
-pub(crate) fn numbered(classes: usize) -> Vec<String> {
-    (0..classes).map(|class| class.to_string()).collect()
-}
-
-fn floats_into(hash: &mut Sha256, floats: &[f32]) {
-    words_into(hash, floats, |float| float.to_le_bytes());
-}
-
-/// In blocks, since hashing four bytes at a time is slow.
-fn words_into<T: Copy, const N: usize>(hash: &mut Sha256, words: &[T], bytes: impl Fn(T) -> [u8; N]) {
-    hash.update((words.len() as u64).to_le_bytes());
-    let mut block = Vec::with_capacity(4096 * N);
-    for words in words.chunks(4096) {
-        block.clear();
-        words.iter().for_each(|&word| block.extend_from_slice(&bytes(word)));
-        hash.update(&block);
-    }
 }
 
 #[cfg(test)]
@@ -538,28 +384,5 @@ mod tests {
         assert!(rows(vec![0.0; 4], vec![0, 1]).is_ok());
         assert!(rows(vec![0.0; 3], vec![0, 1]).is_err());
         assert!(rows(vec![0.0, f32::NAN, 0.0, 0.0], vec![0, 1]).unwrap_err().to_string().contains("row 0"));
-    }
-
-    #[test]
-    fn the_fingerprint_sees_every_part() {
-        let make =
-            |byte, label, classes| Dataset::of_images(vec![byte, 2], [1, 1, 1], vec![label, 1], classes);
-        let plain = make(1, 0, 2).unwrap().fingerprint();
-        assert_eq!(plain, make(1, 0, 2).unwrap().fingerprint());
-        let mut others: Vec<Dataset> =
-            [(9, 0, 2), (1, 1, 2), (1, 0, 3)].map(|(b, l, c)| make(b, l, c).unwrap()).into();
-        others.push({
-            let mut other = make(1, 0, 2).unwrap();
-            other.affine.shift[0] = 0.5;
-            other
-        });
-        others.push({
-            let mut other = make(1, 0, 2).unwrap();
-            other.augment = Augment::Standard;
-            other
-        });
-        for other in others {
-            assert_ne!(plain, other.fingerprint());
-        }
     }
 }

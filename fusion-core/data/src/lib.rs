@@ -2,7 +2,7 @@
 //!
 //! [`Dataset::open`] turns a source of a recipe (`digits`, `mnist:test`, `table.csv`) and its settings into examples in memory;
 //! [`Batches`] number the batches of a training, [`Prefetch`] makes them ahead. [`describe`] tells the planner what it can know without
-//! reading data, [`schema`] the language which settings there are, and [`fetch`] downloads the named sets for who is online.
+//! reading data, [`schema`] the language which settings there are, and [`fetch()`] downloads the named sets for who is online.
 //!
 //! Everything random is a pure function of (seed, what, index): the same settings give the same bytes on every machine and for any number
 //! of threads.
@@ -13,12 +13,14 @@ mod draw;
 mod error;
 mod fetch;
 mod files;
+mod fingerprint;
 mod generate;
 mod normalize;
 mod open;
 mod parallel;
 mod places;
 mod prefetch;
+mod raw;
 mod select;
 mod sets;
 mod settings;

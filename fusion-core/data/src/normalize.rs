@@ -1,7 +1,7 @@
 //! Mean and standard deviation of inputs, exactly and in f64.
 
-use crate::dataset::{Affine, Inputs, Raw};
 use crate::error::DataError;
+use crate::raw::{Affine, Inputs, Raw};
 
 /// Mean and standard deviation of each channel of images (of bytes over 255) or of each number of a row; the standard deviation is that
 /// of the population (divided by n), and 1 where all values are alike.

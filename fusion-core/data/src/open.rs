@@ -2,12 +2,13 @@
 
 use serde_json::{Map, Value as Json};
 
-use crate::dataset::{Affine, Dataset, Raw};
+use crate::dataset::Dataset;
 use crate::error::DataError;
 use crate::files;
 use crate::generate;
 use crate::normalize::{self, Statistics};
 use crate::places::{Places, Watch};
+use crate::raw::{Affine, Raw};
 use crate::select::{self, Known, select};
 use crate::settings::{DataSettings, Kind, Normalize};
 use crate::source::{Origin, Source};
@@ -124,7 +125,7 @@ pub fn describe(source: &str, settings: &Map<String, Json>, places: &Places) -> 
             files::Outline {
                 len: Some(outline.samples),
                 labels: outline.few_labels(),
-                names: crate::dataset::numbered(outline.classes),
+                names: crate::raw::numbered(outline.classes),
                 classes: Some(outline.classes),
                 shape: outline.shape,
             }

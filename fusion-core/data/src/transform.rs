@@ -2,11 +2,11 @@
 
 use fusion_sdk::rng::{Key, threshold};
 
-use crate::dataset::{Answers, Inputs, Raw};
 use crate::draw::{below, permutation};
 use crate::error::DataError;
 use crate::parallel;
 use crate::places::Watch;
+use crate::raw::{Answers, Inputs, Raw};
 use crate::settings::DataSettings;
 
 /// Gives a share of the examples another class, each of the others (of `only`, where set) as likely. `origins` are the examples' positions
@@ -147,8 +147,8 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::dataset::numbered;
     use crate::places::Unwatched;
+    use crate::raw::numbered;
     use crate::settings::Kind;
 
     fn settings(json: serde_json::Value) -> DataSettings {

@@ -5,9 +5,9 @@ use std::path::Path;
 
 use super::Outline;
 use super::bytes::Stream;
-use crate::dataset::{Answers, Inputs, Raw};
 use crate::error::DataError;
 use crate::places::Watch;
+use crate::raw::{Answers, Inputs, Raw};
 use crate::sets::{CIFAR10, CIFAR100};
 use crate::source::CifarFiles;
 

@@ -8,9 +8,9 @@ use ::csv::{ReaderBuilder, StringRecord};
 
 use super::Outline;
 use super::table::{Columns, Target, finish, not_a_number};
-use crate::dataset::Raw;
 use crate::error::DataError;
 use crate::places::Watch;
+use crate::raw::Raw;
 use crate::settings::{DataSettings, Predict};
 
 /// Bytes of the first line, at most.
@@ -150,8 +150,8 @@ mod tests {
     use serde_json::{Value as Json, json};
 
     use super::*;
-    use crate::dataset::{Answers, Inputs};
     use crate::places::Unwatched;
+    use crate::raw::{Answers, Inputs};
     use crate::settings::Kind;
 
     fn table(text: &str, settings: Json) -> Result<Raw, String> {

@@ -5,8 +5,8 @@ use std::path::Path;
 
 use super::Outline;
 use super::bytes::Stream;
-use crate::dataset::{Answers, Inputs, Raw, numbered};
 use crate::error::DataError;
+use crate::raw::{Answers, Inputs, Raw, numbered};
 use crate::sets::Set;
 
 /// Reads the header of `dims` dimensions.

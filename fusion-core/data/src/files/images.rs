@@ -9,10 +9,10 @@ use image::{DynamicImage, ImageReader, Limits};
 use zip::ZipArchive;
 
 use super::Outline;
-use crate::dataset::{Answers, Inputs, Raw};
 use crate::error::DataError;
 use crate::parallel;
 use crate::places::Watch;
+use crate::raw::{Answers, Inputs, Raw};
 use crate::source::Part;
 
 /// Bytes of a packed image, at most.

@@ -9,9 +9,9 @@ mod parquet;
 mod table;
 mod text;
 
-use crate::dataset::Raw;
 use crate::error::DataError;
 use crate::places::Watch;
+use crate::raw::Raw;
 use crate::settings::DataSettings;
 use crate::source::{Origin, Source};
 

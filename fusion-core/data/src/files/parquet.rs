@@ -13,9 +13,9 @@ use ::parquet::schema::types::SchemaDescriptor;
 
 use super::Outline;
 use super::table::{Columns, Target, finish, not_a_number};
-use crate::dataset::Raw;
 use crate::error::DataError;
 use crate::places::Watch;
+use crate::raw::Raw;
 use crate::settings::{DataSettings, Predict};
 
 /// Values that are read at a time; memory grows with what is read, not with what a header declares.
@@ -274,8 +274,8 @@ mod tests {
     use serde_json::{Value as Json, json};
 
     use super::*;
-    use crate::dataset::{Answers, Inputs};
     use crate::places::Unwatched;
+    use crate::raw::{Answers, Inputs};
     use crate::settings::Kind;
 
     type Group<'a> = SerializedRowGroupWriter<'a, File>;

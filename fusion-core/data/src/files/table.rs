@@ -2,8 +2,8 @@
 
 use std::path::Path;
 
-use crate::dataset::{Answers, Inputs, Raw, numbered};
 use crate::error::DataError;
+use crate::raw::{Answers, Inputs, Raw, numbered};
 use crate::settings::{DataSettings, Predict};
 
 /// Classes that whole numbers of a target can mean unless `predict` says so.

@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use super::Outline;
-use crate::dataset::{Answers, Inputs, Raw};
 use crate::error::DataError;
+use crate::raw::{Answers, Inputs, Raw};
 use crate::settings::DataSettings;
 
 /// Characters of an example.

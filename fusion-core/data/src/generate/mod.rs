@@ -8,10 +8,10 @@ mod teacher;
 
 use fusion_sdk::rng::Key;
 
-use crate::dataset::{Answers, Inputs, Raw, numbered};
 use crate::draw::Stream;
 use crate::error::DataError;
 use crate::places::Watch;
+use crate::raw::{Answers, Inputs, Raw, numbered};
 use crate::settings::{DataSettings, Kind};
 use crate::source::Part;
 

@@ -5,11 +5,11 @@ use std::f64::consts::{PI, TAU};
 use fusion_sdk::rng::Key;
 
 use super::example;
-use crate::dataset::Answers;
 use crate::draw::Stream;
 use crate::error::DataError;
 use crate::parallel;
 use crate::places::Watch;
+use crate::raw::Answers;
 use crate::settings::DataSettings;
 use crate::source::Part;
 
@@ -122,7 +122,7 @@ mod tests {
 
     use super::super::tests::made;
     use super::*;
-    use crate::dataset::{Inputs, Raw};
+    use crate::raw::{Inputs, Raw};
     use crate::settings::Kind;
 
     fn rows(raw: &Raw) -> impl Iterator<Item = (&[f32], u32)> {

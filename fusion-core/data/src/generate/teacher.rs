@@ -4,19 +4,19 @@
 use fusion_sdk::rng::Key;
 
 use super::example;
-use crate::dataset::Answers;
 use crate::draw::Stream;
 use crate::error::DataError;
 use crate::parallel;
 use crate::places::Watch;
+use crate::raw::Answers;
 use crate::settings::DataSettings;
 use crate::source::Part;
 
 /// The weights, drawn from the seed.
 struct Teacher {
-    /// [hidden][dims], then the bias.
+    /// A row for each hidden unit: its weights, then its bias.
     first: Vec<Vec<f64>>,
-    /// [outputs][hidden].
+    /// A row for each output.
     second: Vec<Vec<f64>>,
 }
 
@@ -117,7 +117,7 @@ mod tests {
 
     use super::super::tests::made;
     use super::*;
-    use crate::dataset::Inputs;
+    use crate::raw::Inputs;
     use crate::settings::Kind;
 
     #[test]
