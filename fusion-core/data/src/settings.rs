@@ -44,7 +44,7 @@ pub struct DataSettings {
     /// share of the examples to take, by position: 0%..90%, or by characters for text (default: all)
     pub split: Option<Split>,
     /// at most so many examples, the first of the split (default: all)
-    #[param(range = 1..)]
+    #[param(unit = samples, range = 1..)]
     pub limit: Option<usize>,
     /// shuffle before `split` and `limit`, always alike for a seed; text is split first, so that its parts do not overlap
     #[param(default = false)]
@@ -238,8 +238,6 @@ const COMMON: &[&str] = &["seed", "split", "limit", "shuffle", "clients", "clien
 impl DataSettings {
     /// Reads and checks settings as far as that is possible without the data.
     pub(crate) fn read(settings: &Map<String, Json>, kind: Kind) -> Result<Self, DataError> {
-        let read = DataSettings::from_settings(settings)?;
-        read.check()?;
         let takes =
             |name: &str| COMMON.contains(&name) || kind.own().iter().any(|group| group.contains(&name));
         if let Some(stray) = settings.keys().find(|name| !takes(name)) {
@@ -250,6 +248,8 @@ impl DataSettings {
                 format!("they take {} and {}", COMMON.join(", "), listed.join(", ")),
             ));
         }
+        let read = DataSettings::from_settings(settings)?;
+        read.check()?;
         read.coherent(settings)?;
         Ok(read)
     }
@@ -391,7 +391,7 @@ mod tests {
                 "`context`: digits data do not take this setting; they take seed,",
             ),
             (Kind::Text, json!({ "label_noise": 0.5 }), "text data do not take"),
-            (Kind::Digits, json!({ "smaples": 3 }), "no parameter `smaples`"),
+            (Kind::Digits, json!({ "smaples": 3 }), "`smaples`: digits data do not take this setting"),
             (Kind::Digits, json!({ "samples": 0 }), "must be at least 1"),
             (Kind::Digits, json!({ "label_noise": 1.5 }), "between 0% and 100%"),
             (Kind::Digits, json!({ "split": { "start": 0.9, "end": 0.9 } }), "0.9..0.9"),

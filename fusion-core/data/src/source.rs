@@ -123,8 +123,9 @@ impl Source {
         if is_word {
             candidates.extend(places.folders.iter().map(|folder| folder.join(name)));
         }
-        if !name.is_empty() {
-            candidates.push(places.path(name));
+        let path = places.path(name);
+        if !name.is_empty() && !candidates.contains(&path) {
+            candidates.push(path);
         }
         let mut offences = Vec::new();
         for path in &candidates {
