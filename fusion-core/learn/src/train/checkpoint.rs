@@ -3,6 +3,8 @@
 //!
 //! A run that goes on from it gives the same bits as one that was never interrupted.
 
+mod file;
+
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -10,7 +12,7 @@ use std::time::Duration;
 
 use fusion_network::Flat;
 use fusion_sdk::optim::OptimizerState;
-use safetensors::{Dtype, SafeTensors, View};
+use safetensors::SafeTensors;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value as Json, json};
 
@@ -20,6 +22,7 @@ use super::error::TrainError;
 use super::history::{History, Meter};
 use super::session::{Best, Setup, State};
 use super::timeline::Timeline;
+use file::{File, Tensor, Vector, add, flat};
 
 /// The metadata's key.
 const KEY: &str = "fusion.training";
@@ -109,55 +112,6 @@ fn digest(flat: &Flat) -> u64 {
     flat.weights.iter().chain(&flat.statistics).fold(0xcbf2_9ce4_8422_2325, |hash, value| {
         (hash ^ u64::from(value.to_bits())).wrapping_mul(0x0000_0100_0000_01b3)
     })
-}
-
-/// A vector on its way into a file.
-enum Vector<'a> {
-    Single(Cow<'a, [f32]>),
-    Double(Cow<'a, [f64]>),
-}
-
-/// With its shape, which a view lends.
-struct Tensor<'a>(Vector<'a>, [usize; 1]);
-
-impl View for &Tensor<'_> {
-    fn dtype(&self) -> Dtype {
-        match self.0 {
-            Vector::Single(_) => Dtype::F32,
-            Vector::Double(_) => Dtype::F64,
-        }
-    }
-
-    fn shape(&self) -> &[usize] {
-        &self.1
-    }
-
-    fn data(&self) -> Cow<'_, [u8]> {
-        match &self.0 {
-            Vector::Single(values) => bytemuck::cast_slice(values).into(),
-            Vector::Double(values) => bytemuck::cast_slice(values).into(),
-        }
-    }
-
-    fn data_len(&self) -> usize {
-        match &self.0 {
-            Vector::Single(values) => size_of_val(&values[..]),
-            Vector::Double(values) => size_of_val(&values[..]),
-        }
-    }
-}
-
-fn add<'a>(tensors: &mut Vec<(String, Tensor<'a>)>, name: String, vector: Vector<'a>) {
-    let len = match &vector {
-        Vector::Single(values) => values.len(),
-        Vector::Double(values) => values.len(),
-    };
-    tensors.push((name, Tensor(vector, [len])));
-}
-
-fn flat<'a>(tensors: &mut Vec<(String, Tensor<'a>)>, name: &str, flat: &'a Flat) {
-    add(tensors, format!("{name}.weights"), Vector::Single((&flat.weights[..]).into()));
-    add(tensors, format!("{name}.statistics"), Vector::Single((&flat.statistics[..]).into()));
 }
 
 /// Writes the state.
@@ -290,34 +244,4 @@ fn restore(bytes: &[u8], identity: &str, state: &mut State) -> Result<(), String
     (state.point, state.epoch) = (numbers.point, numbers.epoch);
     state.stopped_early = numbers.stopped_early;
     Ok(())
-}
-
-/// The vectors of a file.
-struct File<'a>(SafeTensors<'a>);
-
-impl File<'_> {
-    fn vector<const N: usize>(&self, name: &str, dtype: Dtype) -> Result<&[[u8; N]], String> {
-        let view = self.0.tensor(name).map_err(|error| format!("`{name}`: {error}"))?;
-        match view.dtype() == dtype {
-            true => Ok(view.data().as_chunks().0),
-            false => Err(format!("`{name}` has type {:?}", view.dtype())),
-        }
-    }
-
-    fn single(&self, name: &str) -> Result<Vec<f32>, String> {
-        Ok(self.vector(name, Dtype::F32)?.iter().map(|&bytes| f32::from_le_bytes(bytes)).collect())
-    }
-
-    fn double(&self, name: &str) -> Result<Vec<f64>, String> {
-        Ok(self.vector(name, Dtype::F64)?.iter().map(|&bytes| f64::from_le_bytes(bytes)).collect())
-    }
-
-    fn fill(&self, name: &str, target: &mut Vec<f32>) -> Result<(), String> {
-        let values = self.single(name)?;
-        if values.len() != target.len() {
-            return Err(format!("`{name}` has {} numbers, {} are needed", values.len(), target.len()));
-        }
-        *target = values;
-        Ok(())
-    }
 }

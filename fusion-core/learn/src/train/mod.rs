@@ -32,6 +32,6 @@ pub(crate) use network::{empty, of_data, of_network};
 pub use params::{
     AdamParams, AdamwParams, CommonParams, LionParams, ParallelKind, ParallelParams, SgdParams, TrainParams,
 };
-pub use session::{Setup, Trained, run};
+pub use session::{Setup, Trained, check, run};
 pub use timeline::Timeline;
 pub use watch::{Progress, Quiet, Watch};

@@ -1,25 +1,27 @@
 //! The loop.
 
-use std::time::{Duration, Instant};
+mod begin;
+mod note;
+
+use std::time::Instant;
 
 use fusion_network::Flat;
-use fusion_sdk::optim::{Optimizer, clip_norm, clip_value};
+use fusion_sdk::optim::{clip_norm, clip_value};
 use fusion_sdk::{MethodError, stats};
 
-use crate::record::{self, Collect, Recorder, Seen};
+use crate::record::{Collect, Recorder, Seen};
 
 use super::checkpoint::{self, Resume};
 use super::error::TrainError;
 use super::gradients::{Gradients, StepLoss};
-use super::history::{Epoch, History, Meter, Point, Validation, stride};
+use super::history::{History, Meter};
 use super::params::TrainParams;
 use super::replicas::{Linked, Replica, mean, share_gradients};
 use super::timeline::Timeline;
-use super::watch::{Progress, Watch};
+use super::watch::Watch;
 use super::workers::Workers;
 
-/// Time between two reports of progress.
-const REPORT: Duration = Duration::from_millis(100);
+pub use begin::check;
 
 /// What the loop is told beside what it trains.
 #[derive(Clone, Copy)]
@@ -116,91 +118,6 @@ struct Session<'a> {
 }
 
 impl<'a> Session<'a> {
-    fn new<G: Gradients>(learners: &[G], start: &Flat, setup: &'a Setup<'a>) -> Result<Self, TrainError> {
-        let params = setup.params;
-        let Some(first) = learners.first() else {
-            return Err(MethodError::invalid("there is no network to train").into());
-        };
-        let check = |what, expected: usize, found: usize| match expected == found {
-            true => Ok(()),
-            false => Err(TrainError::Length { what, expected, found }),
-        };
-        check("replicas", params.replicas(), learners.len())?;
-        check("weights to start from", first.len(), start.weights.len())?;
-        check("statistics to start from", first.statistics_len(), start.statistics.len())?;
-        for other in learners {
-            check("weights of the replicas", first.len(), other.len())?;
-        }
-        let timeline = Timeline::new(params, first.steps_per_epoch())?;
-        let common = &params.common;
-        for (name, set) in [
-            ("validate_every", common.validate_every.is_some()),
-            ("early_stopping", common.early_stopping.is_some()),
-        ] {
-            if set && !setup.validated {
-                return Err(MethodError::invalid(format!("`{name}` needs data to validate on"))
-                    .at(name)
-                    .help("give the stage `validate` data")
-                    .into());
-            }
-        }
-        let validate_every = setup.validated.then(|| {
-            common.validate_every.map_or(timeline.steps_per_epoch(), |span| timeline.steps(span).max(1))
-        });
-        let mut recorders = Vec::new();
-        for collect in setup.collects {
-            recorders.push(record::recorder(&collect.params, &timeline, setup.validated)?);
-        }
-        let acting = recorders.iter().filter(|recorder| recorder.acts()).count();
-        if acting > 1 || (acting == 1 && learners.len() > 1) {
-            return Err(MethodError::invalid("`lookahead` moves one network, and does so once")
-                .at("recorder")
-                .help("keep one `collect` with `recorder = lookahead`, and `parallel = none`")
-                .into());
-        }
-        let replica = || Replica {
-            weights: start.weights.clone(),
-            statistics: start.statistics.clone(),
-            optimizer: Optimizer::new(params.rule, start.weights.len()),
-            gradient: vec![0.0; start.weights.len()],
-        };
-        let mut state = State {
-            done: 0,
-            replicas: learners.iter().map(|_| replica()).collect(),
-            linked: Linked::new(params, &timeline),
-            recorders,
-            history: History::default(),
-            point: Meter::default(),
-            epoch: Meter::default(),
-            best: None,
-            stopped_early: false,
-        };
-        let identity = checkpoint::identity(setup, &timeline, start);
-        let resumed = match setup.resume {
-            Some(resume) => checkpoint::load(resume, &identity, &mut state)?,
-            None => false,
-        };
-        if !resumed {
-            for recorder in &mut state.recorders {
-                recorder.begin(&start.weights);
-            }
-        }
-        Ok(Session {
-            setup,
-            stride: stride(timeline.total()),
-            workers: Workers::new(learners.len())?,
-            patience: common.early_stopping.map(|span| timeline.steps(span)),
-            timeline,
-            state,
-            identity,
-            validate_every,
-            mean: Flat::default(),
-            report: Meter::default(),
-            reported: Instant::now(),
-            saved: Instant::now(),
-        })
-    }
-
     fn step<G: Gradients + Send>(&mut self, learners: &mut [G]) -> Result<(), TrainError> {
         let begun = Instant::now();
         let step = self.state.done;
@@ -285,75 +202,6 @@ impl<'a> Session<'a> {
         let seen = seen(replicas, &mut self.mean);
         for recorder in recorders.iter_mut().filter(|recorder| recorder.due(*done)) {
             recorder.record(seen);
-        }
-    }
-
-    fn validate<G: Gradients>(&mut self, learners: &mut [G]) -> Result<(), TrainError> {
-        let done = self.state.done;
-        let due = self.validate_every.is_some_and(|every| done.is_multiple_of(every));
-        let (true, Some(learner)) = (due, learners.first_mut()) else { return Ok(()) };
-        let begun = Instant::now();
-        let seen = seen(&self.state.replicas, &mut self.mean);
-        let Some(score) = learner.validate(seen.weights, seen.statistics)? else { return Ok(()) };
-        self.state.history.validations.push(Validation { step: done, score });
-        for recorder in &mut self.state.recorders {
-            recorder.validated(score.loss);
-        }
-        if let Some(patience) = self.patience {
-            // NaN is worse than anything.
-            let loss = if score.loss.is_nan() { f64::INFINITY } else { score.loss };
-            match &mut self.state.best {
-                Some(best) if loss >= best.loss => {
-                    self.state.stopped_early = done - best.done >= patience;
-                }
-                best => {
-                    let flat = Flat { weights: seen.weights.to_vec(), statistics: seen.statistics.to_vec() };
-                    *best = Some(Best { loss, done, flat });
-                }
-            }
-        }
-        self.state.history.seconds += begun.elapsed().as_secs_f64();
-        Ok(())
-    }
-
-    /// History and progress.
-    fn note(&mut self, rate: f64) {
-        let State { done, history, point, epoch, stopped_early, .. } = &mut self.state;
-        let (done, total, steps) = (*done, self.timeline.total(), self.timeline.steps_per_epoch());
-        let ends = done == total || *stopped_early;
-        if ends || done.is_multiple_of(self.stride) {
-            let meter = point.take();
-            history.points.push(Point { step: done, rate, loss: meter.loss(), accuracy: meter.accuracy() });
-        }
-        let validation = history.validations.last().map(|validation| validation.score);
-        if ends || done.is_multiple_of(steps) {
-            let meter = epoch.take();
-            history.epochs.push(Epoch {
-                epoch: done as f64 / steps as f64,
-                step: done,
-                rate,
-                loss: meter.loss(),
-                accuracy: meter.accuracy(),
-                validation,
-                seconds: meter.seconds,
-                samples_per_second: meter.samples_per_second(),
-            });
-        }
-        let validated = history.validations.last().is_some_and(|validation| validation.step == done);
-        if ends || validated || self.reported.elapsed() >= REPORT {
-            let meter = self.report.take();
-            self.reported = Instant::now();
-            self.setup.watch.progress(&Progress {
-                done,
-                total,
-                epoch: done as f64 / steps as f64,
-                loss: meter.loss(),
-                accuracy: meter.accuracy(),
-                rate,
-                samples_per_second: meter.samples_per_second(),
-                seconds_left: history.seconds / done as f64 * (total - done) as f64,
-                validation,
-            });
         }
     }
 
