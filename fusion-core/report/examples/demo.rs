@@ -122,9 +122,9 @@ fn stages() -> Vec<StageRow> {
         notes: notes.iter().map(|note| (*note).to_owned()).collect(),
     };
     vec![
-        row("digits", "data", "digits", Status::Ran, 1.24, "10 000 images", &[]),
-        row("a", "train", "mlp", Status::Cached, 0.012, "235 146 parameters", &[]),
-        row("b", "train", "mlp", Status::Ran, 11.8, "64 000 samples, 5 420 samples/s", &[]),
+        row("digits", "data", "digits", Status::Ran, 1.24, "10\u{202f}000 images", &[]),
+        row("a", "train", "mlp", Status::Cached, 0.012, "235\u{202f}146 parameters", &[]),
+        row("b", "train", "mlp", Status::Ran, 11.8, "64\u{202f}000 samples, 5\u{202f}420 samples/s", &[]),
         row("straight", "connect", "linear", Status::Ran, 0.0021, "", &[]),
         row(
             "curve",
@@ -132,7 +132,7 @@ fn stages() -> Vec<StageRow> {
             "bezier",
             Status::Ran,
             28.9,
-            "8 epochs, 64 000 samples",
+            "8 epochs, 64\u{202f}000 samples",
             &["t is drawn anew for each batch"],
         ),
         row("naive_loss", "evaluate", "barrier", Status::Ran, 3.4, "25 points, 2 sets", &[]),

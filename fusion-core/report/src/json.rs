@@ -32,7 +32,7 @@ pub fn write(report: &Report) -> String {
     text.unwrap_or_default() + "\n"
 }
 
-/// Reads what [`write`] has written.
+/// Reads what [`write()`] has written.
 ///
 /// # Errors
 /// Why the text is no report.

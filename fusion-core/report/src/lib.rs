@@ -1,6 +1,6 @@
 //! What people look at after a run: SVG plots, tables, one HTML page.
 //!
-//! The engine fills a [`Report`]; [`write`] turns it into files, [`text`] into lines for a terminal. Nothing here knows models
+//! The engine fills a [`Report`]; [`write()`] turns it into files, [`text`] into lines for a terminal. Nothing here knows models
 //! or recipes, so whatever has numbers to show can use it.
 
 pub mod csv;

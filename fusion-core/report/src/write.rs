@@ -195,3 +195,44 @@ fn restore(to: &Path, old: Option<&Path>) {
         None => fs::remove_file(to),
     };
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rename_that_fails_takes_back_those_before_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        fs::write(at("old"), "before").unwrap();
+        let aside = Aside::beside(&at("r")).unwrap();
+        for name in ["one", "two"] {
+            store(&aside.path.join(name), "after").unwrap();
+        }
+        let moves = vec![
+            (aside.path.join("one"), at("old")),
+            (aside.path.join("two"), at("fresh")),
+            (aside.path.join("missing"), at("third")),
+        ];
+        let error = aside.exchange(moves).unwrap_err();
+        assert!(matches!(&error, ReportError::Io { path, .. } if *path == at("third")), "{error}");
+        drop(aside);
+        assert_eq!(fs::read_to_string(at("old")).unwrap(), "before");
+        assert_eq!(
+            fs::read_dir(folder.path()).unwrap().count(),
+            1,
+            "neither the new file nor the folder aside is left"
+        );
+    }
+
+    #[test]
+    fn a_folder_comes_back_when_the_new_one_cannot_take_its_place() {
+        let folder = tempfile::tempdir().unwrap();
+        let to = folder.path().join("out");
+        fs::create_dir(&to).unwrap();
+        fs::write(to.join("index.html"), "before").unwrap();
+        let aside = Aside::beside(&to).unwrap();
+        assert!(aside.exchange(vec![(aside.path.join("missing"), to.clone())]).is_err());
+        assert_eq!(fs::read_to_string(to.join("index.html")).unwrap(), "before");
+    }
+}

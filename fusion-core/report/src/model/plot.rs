@@ -257,7 +257,7 @@ pub struct Landscape {
     /// Grid lines along y, rising.
     #[serde(with = "finite::many")]
     pub ys: Vec<f64>,
-    /// Values, row by row: that at (xs[i], ys[j]) is number j·|xs| + i. What is not finite stays blank.
+    /// Values, row by row: that at `(xs[i], ys[j])` is number `j * xs.len() + i`. What is not finite stays blank.
     #[serde(with = "finite::many")]
     pub values: Vec<f64>,
     /// Levels of the contours, rising. Empty: chosen, spaced logarithmically above the least value and up to the 95% quantile.

@@ -50,16 +50,15 @@ pub(super) fn draw(plot: &Bars) -> Canvas {
             };
             pen.rect(Rect::new(zero.min(end), y - BAR / 2.0, (end - zero).abs(), BAR), colour(0), 0.85);
             let mut tip = end;
-            if let Some((low, high)) = bar.spread {
-                if let (Some(low), Some(high)) = (frame.across(low), frame.across(high)) {
-                    // On paper and on the bar alike.
-                    pen.line(&[(low, y), (high, y)], PAPER, 3.4);
-                    pen.line(&[(low, y), (high, y)], INK, 1.4);
-                    for x in [low, high] {
-                        pen.line(&[(x, y - 4.5), (x, y + 4.5)], INK, 1.4);
-                    }
-                    tip = if bar.value < 0.0 { end.min(low) } else { end.max(high) };
+            let spread = bar.spread.and_then(|(low, high)| Some((frame.across(low)?, frame.across(high)?)));
+            if let Some((low, high)) = spread {
+                // On paper and on the bar alike.
+                pen.line(&[(low, y), (high, y)], PAPER, 3.4);
+                pen.line(&[(low, y), (high, y)], INK, 1.4);
+                for x in [low, high] {
+                    pen.line(&[(x, y - 4.5), (x, y + 4.5)], INK, 1.4);
                 }
+                tip = if bar.value < 0.0 { end.min(low) } else { end.max(high) };
             }
             let (x, anchor) =
                 if bar.value < 0.0 { (tip - 6.0, Anchor::End) } else { (tip + 6.0, Anchor::Start) };

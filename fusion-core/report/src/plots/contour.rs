@@ -97,7 +97,7 @@ impl Grid {
     fn crossing(&self, edge: usize, level: f64) -> (f64, f64) {
         let w = self.xs.len();
         let (i, j) = (edge / 2 % w, edge / 2 / w);
-        let (k, l) = if edge % 2 == 0 { (i + 1, j) } else { (i, j + 1) };
+        let (k, l) = if edge.is_multiple_of(2) { (i + 1, j) } else { (i, j + 1) };
         let (from, to) = (self.value(i, j), self.value(k, l));
         let part = (level - from) / (to - from);
         let part = if part.is_finite() { part.clamp(0.0, 1.0) } else { 0.5 };

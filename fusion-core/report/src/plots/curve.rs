@@ -104,14 +104,13 @@ fn pointed(canvas: &mut Canvas, frame: &Frame, markers: &[Marker], placer: &mut 
         thin_line(canvas, frame, marker, placer);
     }
     for marker in markers {
-        if let Marker::Point { x, y, .. } = marker {
-            if let Some(at) = frame.place(*x, *y) {
-                placer.avoid_mark(at, 6.0);
-                canvas.layer(Layer::default(), |pen| {
-                    pen.disc(at, 5.0, PAPER);
-                    pen.ring(at, 5.0, INK, 1.8);
-                });
-            }
+        let Marker::Point { x, y, .. } = marker else { continue };
+        if let Some(at) = frame.place(*x, *y) {
+            placer.avoid_mark(at, 6.0);
+            canvas.layer(Layer::default(), |pen| {
+                pen.disc(at, 5.0, PAPER);
+                pen.ring(at, 5.0, INK, 1.8);
+            });
         }
     }
     for marker in markers {

@@ -6,6 +6,7 @@ mod contour;
 mod curve;
 mod graph;
 mod landscape;
+mod levels;
 mod matrix;
 mod reliability;
 mod training;

@@ -59,7 +59,12 @@ impl Span {
             Scale::Auto => ends != Ends::Zero && low > 0.0 && high / low > 100.0,
         };
         let percent = axis.unit == "%";
-        let (low, high) = if log { log_ends(low, high, ends) } else { linear_ends(low, high, ends) };
+        let data = (low, high);
+        let (mut low, mut high) = if log { log_ends(low, high, ends) } else { linear_ends(low, high, ends) };
+        if percent && data.0 >= 0.0 && data.1 <= 1.0 && !log {
+            // Nothing is above 100 %, so the axis does not pretend that something could be.
+            (low, high) = (low.max(0.0), high.min(1.0));
+        }
         Some(Span { low, high, log, percent })
     }
 
@@ -311,6 +316,17 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn fractions_stay_within_a_hundred_per_cent() {
+        let of = |values: [f64; 2], ends| Span::of(values, &axis(Scale::Auto, "%"), ends).unwrap().ends();
+        assert_eq!(of([0.5, 0.99], Ends::Zero), (0.0, 1.0));
+        assert!(of([0.9, 0.99], Ends::Loose).1 <= 1.0 && of([0.9, 0.99], Ends::Loose).0 > 0.8);
+        assert_eq!(of([1.0, 1.0], Ends::Loose).1, 1.0);
+        assert!(of([-0.2, 1.2], Ends::Loose).0 < -0.2 && of([-0.2, 1.2], Ends::Loose).1 > 1.2);
+        let none = of([0.0, 0.0], Ends::Loose);
+        assert!(none.0 < none.1, "{none:?}");
     }
 
     #[test]

@@ -97,7 +97,7 @@ const VIRIDIS: [(u8, u8, u8); 17] = [
 
 /// The colour of a value between 0 and 1; what lies outside or is NaN takes the nearer end, NaN the lower.
 pub(crate) fn viridis(value: f64) -> RGBColor {
-    let at = value.max(0.0).min(1.0) * 16.0;
+    let at = if value.is_nan() { 0.0 } else { value.clamp(0.0, 1.0) * 16.0 };
     let low = (at as usize).min(15);
     let part = at - low as f64;
     let mix = |a: u8, b: u8| (f64::from(a) + (f64::from(b) - f64::from(a)) * part).round() as u8;

@@ -44,7 +44,7 @@ mod tests {
             line: 7,
         };
         assert_eq!(
-            expects(&[fails.clone()], Look::default()),
+            expects(std::slice::from_ref(&fails), Look::default()),
             "✗ does not hold barrier.height < 0.1  (line 7)\n    barrier.height = 1.732\n"
         );
         assert!(expects(&[fails], Look { ascii: true, width: 80 }).is_ascii());
