@@ -149,7 +149,7 @@ impl<'a> Search<'a> {
     }
 
     fn take_shapes(&mut self) -> Result<(), StateError> {
-        let mut classes: BTreeMap<(Vec<usize>, &'static str), (Vec<usize>, Vec<usize>)> = BTreeMap::new();
+        let mut classes: BTreeMap<Class, (Vec<usize>, Vec<usize>)> = BTreeMap::new();
         for tensor in self.open() {
             let spec = &self.tensors[tensor];
             classes.entry((spec.shape.clone(), kind(&spec.name))).or_default().0.push(tensor);
@@ -190,6 +190,9 @@ impl<'a> Search<'a> {
         Ok(fits.map(|(tensor, foreign)| Fit { tensor: tensor.clone(), foreign }).collect())
     }
 }
+
+/// Shape and kind.
+type Class = (Vec<usize>, &'static str);
 
 /// What a name says of a tensor's part in its layer.
 fn kind(name: &str) -> &'static str {

@@ -3,7 +3,6 @@
 use std::fmt;
 
 use fusion_sdk::MethodError;
-use schemars::SchemaGenerator;
 use serde_json::{Map, Value as Json};
 
 use super::{Design, Entry};
@@ -19,7 +18,10 @@ pub(crate) fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> O
 }
 
 fn schema<D: Design>() -> Json {
-    D::json_schema(&mut SchemaGenerator::default()).to_value()
+    // Words in place: the language reads a schema without definitions.
+    let mut settings = schemars::generate::SchemaSettings::draft2020_12();
+    settings.inline_subschemas = true;
+    settings.into_generator().into_root_schema_for::<D>().to_value()
 }
 
 /// Names of the arguments, in order of declaration.

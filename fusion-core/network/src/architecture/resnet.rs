@@ -134,7 +134,7 @@ impl Design for Resnet {
 
     fn check_together(&self) -> Result<(), MethodError> {
         sizes::image(&self.input)?;
-        if (self.depth - 2) % 6 != 0 {
+        if !(self.depth - 2).is_multiple_of(6) {
             let below = (self.depth - 2) / 6 * 6 + 2;
             return Err(MethodError::invalid(format!("a depth of {} is not 6n + 2", self.depth))
                 .at("depth")

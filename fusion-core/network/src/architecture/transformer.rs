@@ -110,19 +110,19 @@ pub(crate) fn check_heads(
     kv_heads: usize,
     rotary: bool,
 ) -> Result<(), MethodError> {
-    if dim % heads != 0 {
+    if !dim.is_multiple_of(heads) {
         return Err(MethodError::invalid(format!("`dim = {dim}` is not a multiple of {heads} heads"))
             .at("heads")
             .help("every head has dim / heads numbers"));
     }
-    if heads % kv_heads != 0 {
+    if !heads.is_multiple_of(kv_heads) {
         return Err(MethodError::invalid(format!(
             "{heads} heads are not a multiple of {kv_heads} `kv_heads`"
         ))
         .at("kv_heads")
         .help("every head of keys and values serves as many query heads"));
     }
-    if rotary && (dim / heads) % 2 != 0 {
+    if rotary && !(dim / heads).is_multiple_of(2) {
         return Err(MethodError::invalid(format!(
             "heads of {} numbers have no pairs to rotate",
             dim / heads

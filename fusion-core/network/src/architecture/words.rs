@@ -7,7 +7,7 @@ use fusion_sdk::Words;
 pub(crate) enum Activation {
     /// max(x, 0)
     Relu,
-    /// x·Φ(x), with the error function
+    /// x·Φ(x), with the error function (on other devices than flex, burn's derivative is that of the tanh form: 4e-4 off)
     Gelu,
     /// hyperbolic tangent
     Tanh,

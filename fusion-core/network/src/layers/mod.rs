@@ -43,9 +43,9 @@ impl Input {
         };
         let rows = self.rows();
         let [examples, features] = rows.dims();
-        match shape.as_slice() {
-            &[channels, height, width] => rows.reshape([examples, channels, height, width]),
-            &[height, width] => rows.reshape([examples, 1, height, width]),
+        match *shape.as_slice() {
+            [channels, height, width] => rows.reshape([examples, channels, height, width]),
+            [height, width] => rows.reshape([examples, 1, height, width]),
             _ => rows.reshape([examples, 1, 1, features]),
         }
     }

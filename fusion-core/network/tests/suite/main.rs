@@ -6,5 +6,6 @@ mod fits;
 mod gradients;
 mod graphs;
 mod pure;
+mod pytorch;
 mod reference;
 mod states;
