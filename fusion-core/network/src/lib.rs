@@ -16,6 +16,7 @@
 #![deny(unsafe_code)]
 
 mod architecture;
+mod check;
 mod error;
 mod fit;
 mod graph;

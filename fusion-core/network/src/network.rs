@@ -6,7 +6,8 @@ use burn::tensor::{Device, Int, Tensor, TensorData};
 use fusion_sdk::batch::{Batch, Values};
 use fusion_sdk::objective::Segment;
 
-use crate::architecture::{Architecture, Model, Reads};
+use crate::architecture::{Architecture, Model};
+use crate::check;
 use crate::error::{NetworkError, StateError};
 use crate::graph::{self, CapturedNetwork};
 use crate::layers::{BatchStatistic, Input, Pass};
@@ -141,8 +142,8 @@ impl Network {
         options: &StepOptions,
         gradient: &mut [f32],
     ) -> Result<Step, NetworkError> {
-        self.check_length("weights", weights.len(), self.layout.weights)?;
-        self.check_length("gradient", gradient.len(), self.layout.weights)?;
+        check::length("weights", weights.len(), self.layout.weights)?;
+        check::length("gradient", gradient.len(), self.layout.weights)?;
         if !(0.0..1.0).contains(&options.label_smoothing) {
             return Err(NetworkError::Option {
                 option: "label_smoothing",
@@ -150,7 +151,7 @@ impl Network {
                 found: options.label_smoothing.to_string(),
             });
         }
-        let predictions = self.check_batch(batch, Norm::Batch)?;
+        let predictions = check::batch(&self.architecture, batch, Norm::Batch)?;
         let outputs = self.architecture.outputs();
         loss::check(&batch.targets, predictions, outputs)?;
         contained(|| {
@@ -190,8 +191,8 @@ impl Network {
     /// As for [`Network::gradient`].
     pub fn batch_statistics(&mut self, weights: &[f32], batch: &Batch) -> Result<Vec<f32>, NetworkError> {
         if self.layout.statistics == 0 {
-            self.check_length("weights", weights.len(), self.layout.weights)?;
-            self.check_batch(batch, Norm::Batch)?;
+            check::length("weights", weights.len(), self.layout.weights)?;
+            check::batch(&self.architecture, batch, Norm::Batch)?;
             return Ok(Vec::new());
         }
         let statistics = vec![0.0; self.layout.statistics];
@@ -238,9 +239,9 @@ impl Network {
         batch: &Batch,
         mut pass: Pass,
     ) -> Result<(Vec<f32>, Pass), NetworkError> {
-        self.check_length("weights", weights.len(), self.layout.weights)?;
-        self.check_length("statistics", statistics.len(), self.layout.statistics)?;
-        self.check_batch(batch, pass.norm)?;
+        check::length("weights", weights.len(), self.layout.weights)?;
+        check::length("statistics", statistics.len(), self.layout.statistics)?;
+        check::batch(&self.architecture, batch, pass.norm)?;
         contained(|| {
             let model = self.loaded(weights, Some(statistics), &self.device);
             let output = model.forward(self.input(batch, &self.device), &mut pass);
@@ -286,71 +287,6 @@ impl Network {
             }
         }
         Ok(flat)
-    }
-
-    fn check_length(&self, part: &'static str, found: usize, wanted: usize) -> Result<(), NetworkError> {
-        if found == wanted { Ok(()) } else { Err(NetworkError::Length { part, found, wanted }) }
-    }
-
-    /// Checks inputs; returns the number of predictions.
-    fn check_batch(&self, batch: &Batch, norm: Norm) -> Result<usize, NetworkError> {
-        let wrong = |message: String| Err(NetworkError::Inputs { message });
-        let wanted = self.architecture.input();
-        let Some((&examples, example)) = batch.shape.split_first() else {
-            return wrong("the batch has no shape".to_owned());
-        };
-        if examples == 0 {
-            return wrong("the batch is empty".to_owned());
-        }
-        let elements: usize = batch.shape.iter().product();
-        let len = match &batch.inputs {
-            Values::Floats(values) => values.len(),
-            Values::Tokens(tokens) => tokens.len(),
-        };
-        if len != elements {
-            return wrong(format!("there are {len} values for the shape {:?}", batch.shape));
-        }
-        let predictions = match (&batch.inputs, self.architecture.reads()) {
-            (Values::Floats(_), Reads::Numbers) => {
-                // Rows of features are as good as images of the same size, and [28, 28] is as good as [1, 28, 28].
-                let features = |shape: &[usize]| shape.iter().product::<usize>();
-                let long =
-                    |shape: &[usize]| -> Vec<usize> { shape.iter().copied().filter(|&n| n > 1).collect() };
-                let flat = example.len() == 1 || wanted.len() == 1;
-                if features(example) != features(wanted) || !(flat || long(example) == long(wanted)) {
-                    return wrong(format!("an example has shape {example:?}, the network wants {wanted:?}"));
-                }
-                examples
-            }
-            (Values::Tokens(tokens), Reads::Tokens(vocabulary)) => {
-                let longest = wanted.first().copied().unwrap_or(0);
-                match example {
-                    &[length] if (1..=longest).contains(&length) => {}
-                    _ => {
-                        let message = format!(
-                            "an example has shape {example:?}, the network wants up to {longest} tokens"
-                        );
-                        return wrong(message);
-                    }
-                }
-                if let Some(token) = tokens.iter().find(|&&token| token as usize >= vocabulary) {
-                    return wrong(format!("token {token} is not below the vocabulary's {vocabulary}"));
-                }
-                elements
-            }
-            (Values::Floats(_), Reads::Tokens(_)) => {
-                return wrong("the network reads tokens, not numbers".to_owned());
-            }
-            (Values::Tokens(_), Reads::Numbers) => {
-                return wrong("the network reads numbers, not tokens".to_owned());
-            }
-        };
-        // Images have several values for each channel even in a batch of one.
-        let one_value = examples == 1 && wanted.len() == 1;
-        if norm == Norm::Batch && one_value && self.layout.statistics > 0 {
-            return Err(NetworkError::BatchTooSmall);
-        }
-        Ok(predictions)
     }
 }
 

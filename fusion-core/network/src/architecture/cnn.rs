@@ -85,6 +85,7 @@ impl Design for Cnn {
     const SUMMARY: &'static str = "Convolutions with pooling, then linear layers, in the manner of LeNet.";
     const CITATION: &'static str =
         "LeCun, Bottou, Bengio, Haffner: Gradient-based learning applied to document recognition, 1998";
+    const TENSORS: &'static str = "`convs.N` (`nn.Conv2d`), `norms.N` (`nn.BatchNorm2d`, or a LayerNorm over channels at each position), `layers.N` (`nn.Linear`) on the image flattened as [channel, row, column].";
     const POSITIONAL: &'static [&'static str] = &["input", "channels", "outputs"];
 
     fn check_together(&self) -> Result<(), MethodError> {

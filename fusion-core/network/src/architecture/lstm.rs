@@ -10,7 +10,7 @@ use fusion_sdk::{MethodError, Params};
 
 use super::{Design, Reads};
 use crate::initial::{Place, Start};
-use crate::layers::{Forward, Input, Outputs, Pass, Recurrence};
+use crate::layers::{Forward, Input, Outputs, Pass, Recurrence, rows};
 
 /// Arguments of `lstm`.
 #[derive(Clone, Debug, PartialEq, Params)]
@@ -56,6 +56,8 @@ impl Design for Lstm {
     const NAME: &'static str = "lstm";
     const SUMMARY: &'static str = "A recurrent network for language, or for images row by row.";
     const CITATION: &'static str = "Hochreiter, Schmidhuber: Long short-term memory, 1997";
+    const TENSORS: &'static str =
+        "`embedding` (`nn.Embedding`), `lstm` (`nn.LSTM`: `lstm.weight_ih_l0`, …) and `fc` (`nn.Linear`).";
     const POSITIONAL: &'static [&'static str] = &["vocabulary", "context"];
 
     fn check_together(&self) -> Result<(), MethodError> {
@@ -173,11 +175,4 @@ impl Forward for LstmModel {
         };
         self.fc.forward(rows)
     }
-}
-
-/// Steps of [examples, width] as rows in the order (example, step).
-pub(crate) fn rows(sequence: Vec<Tensor<2>>) -> Tensor<2> {
-    let stacked: Tensor<3> = Tensor::stack(sequence, 1);
-    let [examples, length, width] = stacked.dims();
-    stacked.reshape([examples * length, width])
 }

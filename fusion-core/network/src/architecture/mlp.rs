@@ -56,6 +56,7 @@ impl Design for Mlp {
     const SUMMARY: &'static str = "Fully connected layers of any widths.";
     const CITATION: &'static str =
         "Rumelhart, Hinton, Williams: Learning representations by back-propagating errors, 1986";
+    const TENSORS: &'static str = "`layers.N` (`nn.Linear`) and, with normalisation, `norms.N` (`nn.BatchNorm1d` or `nn.LayerNorm`): dropout(activation(norm(linear(x)))) for hidden layers, linear(x) for the last.";
     const POSITIONAL: &'static [&'static str] = &["inputs", "hidden", "outputs"];
 
     fn check_together(&self) -> Result<(), MethodError> {

@@ -1,6 +1,8 @@
 //! Which networks there are and what recipes say of them: names, arguments, checks.
 
 mod cnn;
+mod design;
+mod kinds;
 mod lstm;
 mod mlp;
 mod parse;
@@ -11,22 +13,21 @@ mod vgg;
 mod vit;
 mod words;
 
-pub(crate) use lstm::rows;
-pub(crate) use words::{Activation, NormKind};
-
 use std::fmt;
 
-use burn::module::{Module, ModuleMapper, ModuleVisitor};
 use burn::tensor::Device;
-use fusion_sdk::{MethodError, Params};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value as Json};
 
+pub(crate) use design::Design;
+pub(crate) use kinds::Model;
+use kinds::Settings;
+pub(crate) use words::{Activation, NormKind};
+
 use crate::error::ArchitectureError;
 use crate::graph::off;
-use crate::initial::{self, Place, Start};
-use crate::layers::{Forward, Input, Outputs, Pass};
-use crate::layout::{Layout, Naming, Part, Role, TensorSpec};
+use crate::initial;
+use crate::layout::{Layout, Part, Role, TensorSpec};
 use crate::state::{Data, State, StateTensor};
 
 /// What examples are made of.
@@ -37,153 +38,6 @@ pub enum Reads {
     /// Token ids below this.
     Tokens(usize),
 }
-
-/// An architecture: its settings and what follows from them.
-pub(crate) trait Design: Params + PartialEq {
-    /// The burn module.
-    type Model: Module + Forward;
-    /// In recipes.
-    const NAME: &'static str;
-    /// One sentence.
-    const SUMMARY: &'static str;
-    /// Where it comes from.
-    const CITATION: &'static str;
-    /// Names of arguments given without a name, in order.
-    const POSITIONAL: &'static [&'static str];
-
-    /// What ranges cannot say.
-    fn check_together(&self) -> Result<(), MethodError>;
-    /// The module, without values.
-    fn build(&self, device: &Device) -> Self::Model;
-    /// Shape of one example.
-    fn input(&self) -> Vec<usize>;
-    /// Numbers (logits) for each prediction.
-    fn outputs(&self) -> usize;
-
-    /// What examples are made of.
-    fn reads(&self) -> Reads {
-        Reads::Numbers
-    }
-    /// The PyTorch name of a module path.
-    fn name(&self, path: &str) -> String {
-        path.to_owned()
-    }
-    /// What names a tensor's layer.
-    fn layer(&self, name: &str) -> String {
-        name.rsplit_once('.').map_or(name, |(module, _)| module).to_owned()
-    }
-    /// How initial values are drawn.
-    fn start(&self, place: &Place<'_>) -> Start {
-        place.usual()
-    }
-}
-
-/// A [`Design`]'s naming as an object.
-struct Names<'a, D>(&'a D);
-
-impl<D: Design> Naming for Names<'_, D> {
-    fn name(&self, path: &str) -> String {
-        self.0.name(path)
-    }
-    fn layer(&self, name: &str) -> String {
-        self.0.layer(name)
-    }
-    fn start(&self, place: &Place<'_>) -> Start {
-        self.0.start(place)
-    }
-}
-
-/// Lists the architectures once: an enum of settings, an enum of models, and what depends on which one it is.
-macro_rules! architectures {
-    ($($variant:ident($settings:ty)),+ $(,)?) => {
-        #[derive(Clone, Debug, PartialEq)]
-        enum Settings {
-            $($variant($settings)),+
-        }
-
-        /// A burn module of any architecture.
-        #[derive(Clone, Debug)]
-        pub(crate) enum Model {
-            $($variant(Box<<$settings as Design>::Model>)),+
-        }
-
-        const NAMES: &[&str] = &[$(<$settings>::NAME),+];
-
-        impl Settings {
-            fn read(name: &str, arguments: &Map<String, Json>) -> Result<Self, ArchitectureError> {
-                $(if name == <$settings>::NAME {
-                    return parse::settings::<$settings>(arguments).map(Settings::$variant);
-                })+
-                Err(ArchitectureError::Unknown {
-                    name: name.to_owned(),
-                    suggestion: parse::nearest(name, NAMES.iter().copied()),
-                    known: NAMES.to_vec(),
-                })
-            }
-
-            fn name(&self) -> &'static str {
-                match self { $(Settings::$variant(_) => <$settings>::NAME),+ }
-            }
-
-            fn arguments(&self) -> Map<String, Json> {
-                match self { $(Settings::$variant(settings) => parse::given(settings)),+ }
-            }
-
-            fn input(&self) -> Vec<usize> {
-                match self { $(Settings::$variant(settings) => settings.input()),+ }
-            }
-
-            fn outputs(&self) -> usize {
-                match self { $(Settings::$variant(settings) => settings.outputs()),+ }
-            }
-
-            fn reads(&self) -> Reads {
-                match self { $(Settings::$variant(settings) => settings.reads()),+ }
-            }
-
-            fn build(&self, device: &Device) -> (Model, Layout) {
-                match self {
-                    $(Settings::$variant(settings) => {
-                        let model = settings.build(device);
-                        let layout = Layout::of(&model, &Names(settings));
-                        (Model::$variant(Box::new(model)), layout)
-                    })+
-                }
-            }
-
-            fn catalogue() -> Vec<Entry> {
-                vec![$(parse::entry::<$settings>()),+]
-            }
-        }
-
-        impl Model {
-            /// Calls the visitor with every parameter, in flat order.
-            pub(crate) fn visit<V: ModuleVisitor>(&self, visitor: &mut V) {
-                match self { $(Model::$variant(model) => model.visit(visitor)),+ }
-            }
-
-            /// Replaces every parameter, in flat order.
-            pub(crate) fn map<M: ModuleMapper>(self, mapper: &mut M) -> Self {
-                match self { $(Model::$variant(model) => Model::$variant(Box::new(model.map(mapper)))),+ }
-            }
-
-            /// The network's outputs for a batch, one row for each prediction.
-            pub(crate) fn forward(&self, input: Input, pass: &mut Pass) -> Outputs {
-                match self { $(Model::$variant(model) => model.forward(input, pass)),+ }
-            }
-        }
-    };
-}
-
-architectures!(
-    Mlp(mlp::Mlp),
-    Cnn(cnn::Cnn),
-    Vgg(vgg::Vgg),
-    Resnet(resnet::Resnet),
-    Transformer(transformer::Transformer),
-    Vit(vit::Vit),
-    Lstm(lstm::Lstm),
-);
 
 /// A network's validated description.
 ///
@@ -204,6 +58,8 @@ pub struct Entry {
     pub summary: &'static str,
     /// Where it comes from.
     pub citation: &'static str,
+    /// What its tensors are called and how it would be written in PyTorch.
+    pub tensors: &'static str,
     /// Names of arguments given without a name, in order.
     pub positional: &'static [&'static str],
     /// JSON schema of the arguments.

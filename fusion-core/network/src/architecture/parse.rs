@@ -36,6 +36,7 @@ pub(crate) fn entry<D: Design>() -> Entry {
         name: D::NAME,
         summary: D::SUMMARY,
         citation: D::CITATION,
+        tensors: D::TENSORS,
         positional: D::POSITIONAL,
         schema: schema::<D>(),
     }

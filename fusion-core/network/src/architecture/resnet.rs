@@ -130,6 +130,7 @@ impl Design for Resnet {
     const SUMMARY: &'static str = "Residual networks for small images: depth 20, 32, 44, 56, any width.";
     const CITATION: &'static str =
         "He, Zhang, Ren, Sun: Deep residual learning for image recognition, 2016, section 4.2";
+    const TENSORS: &'static str = "torchvision's names: `conv1`, `bn1`, `layer1.0.conv1`, `layer1.0.bn1`, `layer2.0.downsample.0`, `fc`.";
     const POSITIONAL: &'static [&'static str] = &["depth", "classes"];
 
     fn check_together(&self) -> Result<(), MethodError> {

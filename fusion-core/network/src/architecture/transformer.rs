@@ -174,6 +174,7 @@ impl Design for Transformer {
     const SUMMARY: &'static str = "A decoder-only language model: GPT-2 or Llama in small.";
     const CITATION: &'static str =
         "Vaswani et al.: Attention is all you need, 2017; Radford et al., 2019; Touvron et al., 2023";
+    const TENSORS: &'static str = "Hugging Face's names for Llama without `model.`: `embed_tokens`, `layers.0.self_attn.q_proj`, `layers.0.mlp.up_proj`, `norm`, `lm_head` (none if tied), and `embed_positions` for learned positions.";
     const POSITIONAL: &'static [&'static str] = &["vocabulary", "context"];
 
     fn check_together(&self) -> Result<(), MethodError> {

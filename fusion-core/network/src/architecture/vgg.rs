@@ -102,6 +102,7 @@ impl Design for Vgg {
     const SUMMARY: &'static str = "VGG 11, 13, 16 or 19 for small images, any width.";
     const CITATION: &'static str =
         "Simonyan, Zisserman: Very deep convolutional networks for large-scale image recognition, 2015";
+    const TENSORS: &'static str = "torchvision's `features.N` (convolutions, normalisations, ReLUs and poolings numbered through) and `classifier`, one `nn.Linear`.";
     const POSITIONAL: &'static [&'static str] = &["depth", "classes"];
 
     fn check_together(&self) -> Result<(), MethodError> {

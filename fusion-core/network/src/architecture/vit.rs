@@ -95,6 +95,7 @@ impl Design for Vit {
     const NAME: &'static str = "vit";
     const SUMMARY: &'static str = "A small vision transformer.";
     const CITATION: &'static str = "Dosovitskiy et al.: An image is worth 16x16 words: transformers for image recognition at scale, 2021";
+    const TENSORS: &'static str = "timm's `patch_embed.proj`, `cls_token`, `pos_embed`, `norm`, `head`; blocks as those of `transformer`: `blocks.0.self_attn.q_proj`.";
     const POSITIONAL: &'static [&'static str] = &["input", "patch", "classes"];
 
     fn check_together(&self) -> Result<(), MethodError> {

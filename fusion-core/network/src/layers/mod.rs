@@ -11,7 +11,7 @@ pub(crate) use attention::{BlockShape, TransformerBlock};
 pub(crate) use norm::{BatchStatistic, Normalization};
 pub(crate) use recurrent::Recurrence;
 
-use crate::architecture::{Activation, rows};
+use crate::architecture::Activation;
 use crate::network::Norm;
 
 /// One row for each prediction.
@@ -150,4 +150,11 @@ pub(crate) fn activate<const D: usize>(kind: Activation, x: Tensor<D>) -> Tensor
         Activation::LeakyRelu => activation::leaky_relu(x, 0.01),
         Activation::Identity => x,
     }
+}
+
+/// Steps of [examples, width] as rows in the order (example, step).
+pub(crate) fn rows(sequence: Vec<Tensor<2>>) -> Tensor<2> {
+    let stacked: Tensor<3> = Tensor::stack(sequence, 1);
+    let [examples, length, width] = stacked.dims();
+    stacked.reshape([examples * length, width])
 }
