@@ -63,7 +63,8 @@ fn fetch(session: &Session, args: &DataFetchArgs) -> Result<Exit, Failure> {
     let into = match &args.to {
         Some(folder) => folder.clone(),
         None => places::downloads().ok_or_else(|| {
-            Failure::new(Code::CannotWrite, "there is no home folder to download to").help("name one with `--to DIR`")
+            Failure::new(Code::CannotWrite, "there is no home folder to download to")
+                .help("name one with `--to DIR`")
         })?,
     };
     let target = match session.ui.live {
@@ -71,9 +72,9 @@ fn fetch(session: &Session, args: &DataFetchArgs) -> Result<Exit, Failure> {
         false => ProgressDrawTarget::hidden(),
     };
     let bar = ProgressBar::with_draw_target(Some(0), target);
-    if let Ok(style) =
-        ProgressStyle::with_template("{msg}  [{bar:28}] {decimal_bytes} of {decimal_total_bytes}  {decimal_bytes_per_sec}  {eta} left")
-    {
+    if let Ok(style) = ProgressStyle::with_template(
+        "{msg}  [{bar:28}] {decimal_bytes} of {decimal_total_bytes}  {decimal_bytes_per_sec}  {eta} left",
+    ) {
         bar.set_style(style.progress_chars("=> "));
     }
     let result = data::fetch(&args.name, &into, args.from.as_deref(), &Bar(bar.clone()));

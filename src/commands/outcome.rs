@@ -4,7 +4,7 @@ use fusion_core::experiment::Outcome;
 use fusion_core::plan::{Fact, Verdict};
 
 use crate::session::Session;
-use crate::ui::steps::fact;
+use crate::ui::steps::{fact, of_stage};
 use crate::ui::table::{Side, Table};
 
 /// The page; empty for a recipe without stages on networks.
@@ -12,13 +12,14 @@ pub(super) fn page(session: &Session, label: &str, outcome: &Outcome) -> String 
     let style = session.ui.style;
     let mut out = String::new();
     let measured: Vec<_> = outcome.steps.iter().filter(|step| step.verb == "evaluate").collect();
-    if !label.is_empty() && !(measured.is_empty() && outcome.expects.is_empty()) {
+    if !(label.is_empty() || measured.is_empty() && outcome.expects.is_empty()) {
         out.push_str(&format!("\n{}\n", style.bold(label)));
     }
     if !measured.is_empty() {
         let mut table = Table::new(&[Side::Left, Side::Left, Side::Left]);
         for step in measured {
-            let facts: Vec<String> = step.facts.iter().map(|(name, value)| fact(name, *value)).collect();
+            let facts: Vec<String> =
+                step.facts.iter().map(|(name, value)| of_stage(&step.method, name, *value)).collect();
             table.row([style.bold(&step.name), step.method.clone(), facts.join("  ")]);
         }
         out.push('\n');

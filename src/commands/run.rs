@@ -52,7 +52,9 @@ pub(super) fn run(session: &Session, args: &RunArgs) -> Result<Exit, Failure> {
     })?;
     if plans.iter().all(|plan| plan.outputs.is_empty() && plan.experiment.is_empty()) {
         if !args.json && !args.quiet {
-            session.ui.error("nothing to do: the recipe has no `save`, and no stage that measures or reports\n");
+            session
+                .ui
+                .error("nothing to do: the recipe has no `save`, and no stage that measures or reports\n");
         }
         return Ok(Exit::Ok);
     }
@@ -121,7 +123,8 @@ pub(super) fn run(session: &Session, args: &RunArgs) -> Result<Exit, Failure> {
     if asked && !finished.is_empty() {
         session.ui.print(&summary(session, &finished))?;
     }
-    let failed = finished.iter().any(|one| one.report.experiment.expects.iter().any(|verdict| !verdict.holds));
+    let failed =
+        finished.iter().any(|one| one.report.experiment.expects.iter().any(|verdict| !verdict.holds));
     match failure {
         None if failed => Err(Failure::Said(Exit::User)),
         None => Ok(Exit::Ok),

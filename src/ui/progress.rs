@@ -127,7 +127,7 @@ impl Progress {
             Event::Syncing { path } => self.bar.set_message(format!("{path}: to disk")),
             Event::Warning { message } => self.warn(message),
             Event::Finished { .. } => self.close(),
-            Event::Cached { .. } | Event::Saved { .. } => {}
+            Event::Cached { .. } | Event::Saved { .. } | Event::Reported { .. } => {}
         }
     }
 

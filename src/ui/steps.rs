@@ -104,8 +104,17 @@ pub(crate) fn done(step: &StepRun) -> String {
     }
     let what = format!("{} {}", step.verb, step.method);
     let when = if step.cached { "unchanged".to_owned() } else { duration(step.seconds) };
-    let facts: Vec<String> = step.facts.iter().take(4).map(|(name, value)| fact(name, *value)).collect();
+    let facts: Vec<String> =
+        step.facts.iter().take(4).map(|(name, value)| of_stage(&step.method, name, *value)).collect();
     format!("{:<16} {what:<24} {when:>9}  {}", step.name, facts.join("  ")).trim_end().to_owned()
+}
+
+/// A number of a stage: what `accuracy` and `ece` measure is named after models, and a share all the same.
+pub(crate) fn of_stage(method: &str, name: &str, value: f64) -> String {
+    match (["accuracy", "ece"].contains(&method), value.is_finite()) {
+        (true, true) => format!("{name} {:.2}%", value * 100.0),
+        _ => fact(name, value),
+    }
 }
 
 /// A named number: shares as percentages, others with four digits that count.

@@ -35,3 +35,4 @@ pub use open::{Facts, describe};
 pub use places::{Places, Unwatched, Watch};
 pub use prefetch::Prefetch;
 pub use settings::{Augment, DataSettings, Normalize, Partition, Predict, Split, schema};
+pub use source::names;

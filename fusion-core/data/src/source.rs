@@ -81,6 +81,12 @@ const GENERATORS: &[(&str, Kind)] = &[
     ("digits", Kind::Digits),
 ];
 
+/// Names of the data sets that recipes can name without a path, generators first.
+#[must_use]
+pub fn names() -> Vec<&'static str> {
+    GENERATORS.iter().map(|(name, _)| *name).chain(sets::SETS.iter().map(|set| set.name)).collect()
+}
+
 impl Source {
     /// Finds `NAME`, `NAME:train`, `NAME:test` or a path.
     pub(crate) fn find(text: &str, places: &Places) -> Result<Source, DataError> {

@@ -166,10 +166,8 @@ pub(crate) fn compute(
     cancel: &AtomicBool,
 ) -> Result<(), RunError> {
     if let Some(parent) = output.target.path().parent() {
-        std::fs::create_dir_all(parent).map_err(|error| RunError::Spill {
-            path: parent.to_owned(),
-            reason: error.to_string(),
-        })?;
+        std::fs::create_dir_all(parent)
+            .map_err(|error| RunError::Spill { path: parent.to_owned(), reason: error.to_string() })?;
     }
     let context = Context::new(&plan.program, cancel, &|_| {});
     let pool = threads(options)?;

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use serde::Serialize;
-use serde_json::{Map, Value as Json};
+use serde_json::Map;
 
 pub use fusion_data::{DataError, Watch, fetch};
 
@@ -23,15 +23,15 @@ pub struct Known {
 /// The named data sets, those that are built in first, looked for in these folders.
 pub fn inventory(folders: &[PathBuf]) -> Vec<Known> {
     let places = fusion_data::Places { folders: folders.to_vec(), root: PathBuf::new() };
-    let schema = fusion_data::schema();
-    let names = schema.get("x-sources").and_then(Json::as_array).into_iter().flatten().filter_map(Json::as_str);
-    let mut found: Vec<Known> = names
+    let mut found: Vec<Known> = fusion_data::names()
+        .into_iter()
         .map(|name| match fusion_data::describe(&format!("{name}:train"), &Map::new(), &places) {
             Ok(facts) => {
                 let shape: Vec<String> = facts.shape.iter().map(usize::to_string).collect();
                 let mut parts = vec![shape.join("x")];
                 parts.extend(facts.examples.map(|count| format!("{count} examples")));
-                parts.extend(facts.classes.filter(|count| *count > 0).map(|count| format!("{count} classes")));
+                parts
+                    .extend(facts.classes.filter(|count| *count > 0).map(|count| format!("{count} classes")));
                 Known {
                     name: name.to_owned(),
                     built_in: facts.files.is_empty(),

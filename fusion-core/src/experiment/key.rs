@@ -46,12 +46,18 @@ pub(crate) fn file_key(path: &Path) -> std::io::Result<String> {
     if meta.is_dir() {
         let mut names: Vec<_> = std::fs::read_dir(path)?.collect::<Result<Vec<_>, _>>()?;
         names.sort_by_key(std::fs::DirEntry::file_name);
-        let inner: Vec<String> =
-            names.iter().filter(|entry| entry.path().is_file()).map(|entry| file_key(&entry.path())).collect::<Result<_, _>>()?;
+        let inner: Vec<String> = names
+            .iter()
+            .filter(|entry| entry.path().is_file())
+            .map(|entry| file_key(&entry.path()))
+            .collect::<Result<_, _>>()?;
         return Ok(inner.join("\n"));
     }
-    let modified =
-        meta.modified().ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok()).map_or(0, |since| since.as_nanos());
+    let modified = meta
+        .modified()
+        .ok()
+        .and_then(|time| time.duration_since(UNIX_EPOCH).ok())
+        .map_or(0, |since| since.as_nanos());
     let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
     Ok(format!("{name} {} {modified}", meta.len()))
 }

@@ -12,7 +12,11 @@ use crate::plan::ir::{Origin, Program, View};
 use crate::tensor::{Dtype, to_f32};
 
 /// The state of a network whose tensors all lie in checkpoints.
-pub(super) fn of_view(program: &Program, view: &View, architecture: &Architecture) -> Result<State, RunError> {
+pub(super) fn of_view(
+    program: &Program,
+    view: &View,
+    architecture: &Architecture,
+) -> Result<State, RunError> {
     read(architecture, |name| {
         let entry = view.tensors.get(name)?;
         match program.tensor(entry.tensor).origin {
@@ -89,8 +93,12 @@ pub(super) fn save(state: &State, to: &Path) -> std::io::Result<()> {
         .iter()
         .map(|tensor| {
             let (dtype, bytes) = match &tensor.data {
-                Data::F32(values) => (Stored::F32, values.iter().flat_map(|value| value.to_le_bytes()).collect()),
-                Data::I64(values) => (Stored::I64, values.iter().flat_map(|value| value.to_le_bytes()).collect()),
+                Data::F32(values) => {
+                    (Stored::F32, values.iter().flat_map(|value| value.to_le_bytes()).collect())
+                }
+                Data::I64(values) => {
+                    (Stored::I64, values.iter().flat_map(|value| value.to_le_bytes()).collect())
+                }
             };
             (tensor.spec.name.as_str(), (dtype, tensor.spec.shape.clone(), bytes))
         })

@@ -28,10 +28,10 @@ use serde_json::{Map, Value as Json};
 use crate::plan::ir::View;
 use crate::plan::{Output, Places};
 
-pub use results::{Facts, Result as StageResult};
-pub use run::{Outcome, StepRun};
 pub(crate) use key::{data_key, file_key, step_key};
+pub use results::{Facts, Result as StageResult};
 pub(crate) use run::execute;
+pub use run::{Outcome, StepRun};
 pub(crate) use show::write_reports;
 pub use stages::methods;
 pub(crate) use store::Store;
@@ -71,7 +71,11 @@ impl Experiment {
         self.steps
             .iter()
             .filter_map(|step| {
-                let data = step.data.iter().filter_map(|(_, node)| self.data.get(node)).map(|plan| plan.name.clone());
+                let data = step
+                    .data
+                    .iter()
+                    .filter_map(|(_, node)| self.data.get(node))
+                    .map(|plan| plan.name.clone());
                 Some(StepReport {
                     name: step.name.clone(),
                     verb: step.verb?.word().to_owned(),

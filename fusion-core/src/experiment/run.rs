@@ -117,6 +117,10 @@ pub(crate) fn execute(
         }
     }
     outcome.results = runtime.results.clone();
+    // As the recipe has them; the graph's own order goes by content.
+    let place =
+        |run: &StepRun| plan.experiment.steps.iter().find(|step| step.name == run.name).map(|step| step.span);
+    outcome.steps.sort_by_key(place);
     Ok((runtime.plan, outcome))
 }
 
@@ -129,7 +133,10 @@ fn due(plan: &Plan) -> BTreeSet<NodeId> {
         .iter()
         // What nobody uses is run for its own sake; first weights alone are of no interest.
         .filter(|step| {
-            let saved = plan.outputs.iter().any(|output| feeds(experiment, &plan.program, &output.view).contains(&step.node));
+            let saved = plan
+                .outputs
+                .iter()
+                .any(|output| feeds(experiment, &plan.program, &output.view).contains(&step.node));
             !fed.contains(&step.node) && !saved && !matches!(step.task, Task::Network { .. })
                 || matches!(step.task, Task::Evaluate)
         })
@@ -169,10 +176,18 @@ fn collect_nodes(formula: &fusion_dsl::graph::Formula, found: &mut Vec<NodeId>) 
 }
 
 /// The steps whose models a view reads.
-fn feeds(experiment: &Experiment, program: &crate::plan::ir::Program, view: &crate::plan::ir::View) -> Vec<NodeId> {
+fn feeds(
+    experiment: &Experiment,
+    program: &crate::plan::ir::Program,
+    view: &crate::plan::ir::View,
+) -> Vec<NodeId> {
     let roots: Vec<_> = view.tensors.values().map(|entry| entry.tensor).collect();
-    let sources: BTreeSet<usize> =
-        program.closure(&roots).into_iter().filter_map(|id| program.stored(id)).map(|(source, _)| source).collect();
+    let sources: BTreeSet<usize> = program
+        .closure(&roots)
+        .into_iter()
+        .filter_map(|id| program.stored(id))
+        .map(|(source, _)| source)
+        .collect();
     sources
         .into_iter()
         .filter_map(|source| program.sources[source].made_by.as_deref())
@@ -194,7 +209,9 @@ impl Runtime<'_> {
         for input in &step.inputs {
             let Feed::Model { between: Some(index), .. } = &input.feed else { continue };
             let output = &self.plan.experiment.between[*index];
-            if output.state == OutputState::Cached || output.target.path().join(crate::plan::outputs::RECORD).is_file() {
+            if output.state == OutputState::Cached
+                || output.target.path().join(crate::plan::outputs::RECORD).is_file()
+            {
                 continue;
             }
             compute(&self.plan, output, self.registry, self.options, self.cancel)?;
@@ -204,14 +221,13 @@ impl Runtime<'_> {
 
     /// Runs steps that do not depend on each other: trainings share the threads, anything else has all of them.
     fn side_by_side<'s>(&self, steps: &[&'s Step]) -> Result<Vec<(&'s Step, StepRun, StepResult)>, RunError> {
-        let (trainings, others): (Vec<&Step>, Vec<&Step>) = steps
-            .iter()
-            .partition(|step| matches!(step.task, Task::Train { .. } | Task::Connect) && !self.store.has(&step.key));
+        let (trainings, others): (Vec<&Step>, Vec<&Step>) = steps.iter().partition(|step| {
+            matches!(step.task, Task::Train { .. } | Task::Connect) && !self.store.has(&step.key)
+        });
         let mut done: BTreeMap<NodeId, Result<(StepRun, StepResult), RunError>> = BTreeMap::new();
         let threads = self.options.threads.max(1);
         let workers = threads.min(trainings.len());
-        if workers > 0 {
-            let each = threads / workers;
+        if let Some(each) = threads.checked_div(workers) {
             let next = AtomicUsize::new(0);
             let found = Mutex::new(&mut done);
             std::thread::scope(|scope| {
@@ -262,14 +278,22 @@ impl Runtime<'_> {
             cached,
             seconds: result.seconds,
             cost: result.cost.clone(),
-            facts: result.shown.iter().filter_map(|name| Some((name.clone(), *result.facts.get(name)?))).collect(),
+            facts: result
+                .shown
+                .iter()
+                .filter_map(|name| Some((name.clone(), *result.facts.get(name)?)))
+                .collect(),
         };
         if let Ok(result) = self.store.read(&step.key) {
             let run = report(&result, true);
             self.emit(&Event::StepDone { step: run.clone() });
             return Ok((run, result));
         }
-        self.emit(&Event::StepBegins { name: step.name.clone(), verb: verb.clone(), method: step.method.clone() });
+        self.emit(&Event::StepBegins {
+            name: step.name.clone(),
+            verb: verb.clone(),
+            method: step.method.clone(),
+        });
         let began = Instant::now();
         let made = stages::run(self, step, threads)?;
         let mut result = made.result;
@@ -308,8 +332,8 @@ impl Runtime<'_> {
             root: self.plan.experiment.root.clone(),
         };
         let watch = stages::watch::Reading { runtime: self, name: &plan.name };
-        let dataset = Dataset::open(&plan.source, &plan.settings, &places, &watch).map_err(|error| {
-            match error {
+        let dataset =
+            Dataset::open(&plan.source, &plan.settings, &places, &watch).map_err(|error| match error {
                 fusion_data::DataError::Cancelled => RunError::Cancelled,
                 error => RunError::Method {
                     stage: step.name.clone(),
@@ -318,8 +342,7 @@ impl Runtime<'_> {
                     message: error.to_string(),
                     span: plan.span,
                 },
-            }
-        })?;
+            })?;
         let dataset = Arc::new(dataset);
         datasets.insert(node, dataset.clone());
         Ok(dataset)
@@ -339,7 +362,9 @@ impl Runtime<'_> {
                     }
                 }
             }
-            Feed::Fresh { architecture } => Ok(self.plan.experiment.architectures[*architecture].initial(step.seed)),
+            Feed::Fresh { architecture } => {
+                Ok(self.plan.experiment.architectures[*architecture].initial(step.seed))
+            }
             Feed::Result(_) => Err(self.failed(step, format!("`{}` is no model", input.name), None)),
         }
     }

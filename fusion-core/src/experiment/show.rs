@@ -59,10 +59,13 @@ fn assemble(
     // What was asked for comes first, then all that it was made from, as it was made.
     let asked: Vec<NodeId> = report.inputs.clone();
     let made_from = closure(plan, &asked);
-    let order = asked
-        .iter()
-        .copied()
-        .chain(plan.experiment.steps.iter().map(|step| step.node).filter(|node| made_from.contains(node) && !asked.contains(node)));
+    let order = asked.iter().copied().chain(
+        plan.experiment
+            .steps
+            .iter()
+            .map(|step| step.node)
+            .filter(|node| made_from.contains(node) && !asked.contains(node)),
+    );
     let sections = order
         .filter_map(|node| outcome.results.get(&node))
         .flat_map(|result| result.sections.iter().cloned())
@@ -81,12 +84,21 @@ fn assemble(
                 status: if run.cached { Status::Cached } else { Status::Ran },
                 seconds: run.seconds,
                 cost: run.cost.clone(),
-                notes: step.architecture.map(|index| plan.experiment.architectures[index].to_string()).into_iter().collect(),
+                notes: step
+                    .architecture
+                    .map(|index| plan.experiment.architectures[index].to_string())
+                    .into_iter()
+                    .collect(),
             })
         })
         .collect();
-    let mut seeds: Vec<u64> =
-        plan.experiment.steps.iter().filter(|step| step.settings.contains_key("seed")).map(|step| step.seed).collect();
+    let mut seeds: Vec<u64> = plan
+        .experiment
+        .steps
+        .iter()
+        .filter(|step| step.settings.contains_key("seed"))
+        .map(|step| step.seed)
+        .collect();
     seeds.sort_unstable();
     seeds.dedup();
     let expects = outcome
@@ -147,7 +159,8 @@ fn closure(plan: &Plan, roots: &[NodeId]) -> BTreeSet<NodeId> {
 fn graph(plan: &Plan) -> Graph {
     let view = graph_view(&plan.graph);
     let drawn: Vec<_> = view.boxes.iter().filter(|one| one.kind != "expect").collect();
-    let place: BTreeMap<usize, usize> = drawn.iter().enumerate().map(|(index, one)| (one.id, index)).collect();
+    let place: BTreeMap<usize, usize> =
+        drawn.iter().enumerate().map(|(index, one)| (one.id, index)).collect();
     // Models of one stage's part are one arrow.
     let edges: BTreeSet<(usize, usize)> =
         view.edges.iter().filter_map(|edge| Some((*place.get(&edge.from)?, *place.get(&edge.to)?))).collect();

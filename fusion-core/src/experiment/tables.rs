@@ -39,7 +39,13 @@ pub fn tables() -> &'static Tables {
                 }
             })
             .collect(),
-        data: block("data", "examples to learn from and to measure on", fusion_data::schema()),
+        data: block("data", "examples to learn from and to measure on", {
+            let mut params = fusion_data::schema();
+            if let Json::Object(object) = &mut params {
+                object.insert("x-sources".into(), json!(fusion_data::names()));
+            }
+            params
+        }),
         collect: block("collect", "what a training puts aside on its way", fusion_learn::record::CollectParams::schema()),
         report: block(
             "report",

@@ -49,7 +49,9 @@ pub(crate) fn descriptor(described: &Described) -> MethodDescriptor {
 
 /// Adds `batch`: the engine makes the batches for methods that see only a loss.
 pub(crate) fn add_batch(descriptor: &mut MethodDescriptor) {
-    if let Some(properties) = descriptor.params.get_mut("properties").and_then(serde_json::Value::as_object_mut) {
+    if let Some(properties) =
+        descriptor.params.get_mut("properties").and_then(serde_json::Value::as_object_mut)
+    {
         properties.entry("batch").or_insert_with(|| {
             serde_json::json!({
                 "type": "integer", "minimum": 1, "default": super::DEFAULT_BATCH,

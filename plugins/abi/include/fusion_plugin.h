@@ -40,6 +40,16 @@
 #define FUSION_SPACE_DATASET 2
 
 /*
+ A path through weight space. Reserved: hosts of version 1.0 refuse it.
+ */
+#define FUSION_SPACE_PATH 3
+
+/*
+ Models whose outputs are combined. Reserved: hosts of version 1.0 refuse it.
+ */
+#define FUSION_SPACE_ENSEMBLE 4
+
+/*
  Edges of this port may carry settings of their own.
  */
 #define FUSION_PORT_SETTINGS 1

@@ -111,13 +111,17 @@ fn of_kind(kind: &ParamKind, spec: &ParamSpec, dice: &mut Dice) -> Json {
             (0..dice.below(6)).map(|_| pieces[dice.below(pieces.len())]).collect::<String>().into()
         }
         ParamKind::Span => json!({ "value": 1 + dice.below(100), "unit": "steps" }),
+        ParamKind::Range => {
+            let start = dice.unit() * 0.5;
+            json!({ "start": start, "end": start + 0.1 + dice.unit() * 0.4 })
+        }
         ParamKind::List(inner) => (0..dice.below(4)).map(|_| of_kind(inner, spec, dice)).collect(),
-        ParamKind::Count | ParamKind::Seed | ParamKind::Bytes => {
+        ParamKind::Count | ParamKind::Seed | ParamKind::Bytes | ParamKind::Samples | ParamKind::Tokens => {
             let low = min.unwrap_or(0.0) + if spec.min_exclusive { 1.0 } else { 0.0 };
             let high = max.unwrap_or_else(|| if dice.one_in(4) { 1e9 } else { 16.0 }).max(low);
             json!((low + (dice.unit() * (high - low + 1.0)).floor()).min(high) as i64)
         }
-        ParamKind::Number | ParamKind::Fraction => {
+        ParamKind::Number | ParamKind::Fraction | ParamKind::Schedule(_) => {
             let fraction = *kind == ParamKind::Fraction;
             let wide = [1.0, 2.0, 100.0][dice.below(3)];
             let low = min.unwrap_or(if fraction { 0.0 } else { max.map_or(-wide, |max| max - wide) });
@@ -277,6 +281,7 @@ mod tests {
             min_exclusive,
             varies: false,
             per_input: false,
+            bare: None,
         }
     }
 

@@ -8,7 +8,7 @@ use crate::kind::{Core, Kind};
 use crate::literal::Value;
 
 /// How recipes can write a setting; the language reads it from `x-unit`.
-const UNITS: [&str; 5] = ["fraction", "seed", "bytes", "span", "model"];
+const UNITS: [&str; 8] = ["fraction", "seed", "bytes", "span", "samples", "tokens", "range", "model"];
 
 /// What is said of one setting.
 #[derive(Default)]

@@ -13,8 +13,8 @@ use super::super::run::Runtime;
 use super::super::{Feed, Step};
 use super::watch::Working;
 use super::{BATCH, File, Made, sections};
-use crate::method::DEFAULT_BATCH;
 use crate::engine::RunError;
+use crate::method::DEFAULT_BATCH;
 
 pub(super) fn run(runtime: &Runtime<'_>, step: &Step, threads: usize) -> Result<Made, RunError> {
     let method = runtime
@@ -47,7 +47,8 @@ pub(super) fn run(runtime: &Runtime<'_>, step: &Step, threads: usize) -> Result<
     };
     let models: Vec<&[f32]> = flats.iter().map(|flat| flat.weights.as_slice()).collect();
     let counts = counts(step, method.describe().about.ports.iter().map(|port| port.role));
-    let fresh = |seed: u64| network.flatten(&architecture.initial(seed)).map(|flat| flat.weights).unwrap_or_default();
+    let fresh =
+        |seed: u64| network.flatten(&architecture.initial(seed)).map(|flat| flat.weights).unwrap_or_default();
     let watch = Working { runtime, name: &step.name };
     let search = Search {
         models: &models,
@@ -65,15 +66,14 @@ pub(super) fn run(runtime: &Runtime<'_>, step: &Step, threads: usize) -> Result<
         facts.insert("length".to_owned(), path.length(100));
     }
     facts.insert("distance".to_owned(), path.metric().chord());
-    let shown = ["points", "length", "distance"].into_iter().filter(|name| facts.contains_key(*name)).map(str::to_owned).collect();
+    let shown = ["points", "length", "distance"]
+        .into_iter()
+        .filter(|name| facts.contains_key(*name))
+        .map(str::to_owned)
+        .collect();
     let cost = format!("{} points of {} weights", path.points.len(), path.len());
-    let result = StepResult {
-        sections: vec![sections::path(step, &path, &facts)],
-        facts,
-        shown,
-        cost,
-        seconds: 0.0,
-    };
+    let result =
+        StepResult { sections: vec![sections::path(step, &path, &facts)], facts, shown, cost, seconds: 0.0 };
     let statistics = statistics(&path, &flats);
     Ok(Made { result, files: vec![File::Path(path, statistics)] })
 }
@@ -90,7 +90,9 @@ fn counts<'a>(step: &Step, roles: impl Iterator<Item = &'a str>) -> Vec<usize> {
 
 /// Running statistics of the points: those of the models where the points are the models themselves, or of the two ends.
 fn statistics(path: &fusion_sdk::path::Path, flats: &[Flat]) -> Vec<Vec<f32>> {
-    let of = |point: &Vec<f32>| flats.iter().find(|flat| flat.weights == *point).map(|flat| flat.statistics.clone());
+    let of = |point: &Vec<f32>| {
+        flats.iter().find(|flat| flat.weights == *point).map(|flat| flat.statistics.clone())
+    };
     let all: Option<Vec<_>> = path.points.iter().map(of).collect();
     all.unwrap_or_else(|| {
         let ends = [path.points.first(), path.points.last()].into_iter().flatten().map(of);

@@ -1,6 +1,8 @@
 //! `ensemble using soft_vote`: which models' outputs are combined. What is computed from them is computed where they are measured.
 
-use fusion_sdk::{About, Category, Claim, Class, Described, MethodError, NoParams, Params, Port, Space, method};
+use fusion_sdk::{
+    About, Category, Claim, Class, Described, MethodError, NoParams, Params, Port, Space, method,
+};
 use serde_json::{Map, Value as Json};
 
 use super::super::results::{Facts, Result as StepResult};
@@ -69,7 +71,11 @@ pub(super) fn run(runtime: &Runtime<'_>, step: &Step) -> Result<Made, RunError> 
     let paths = step.inputs.iter().filter(|input| matches!(input.feed, Feed::Result(_))).count();
     let members = step.inputs.len() - paths + paths * params.points;
     if members == 0 {
-        return Err(runtime.failed(step, "an ensemble without members", Some("name models: `from [a, b]`".to_owned())));
+        return Err(runtime.failed(
+            step,
+            "an ensemble without members",
+            Some("name models: `from [a, b]`".to_owned()),
+        ));
     }
     let facts: Facts = [("members".to_owned(), members as f64)].into();
     let result = StepResult {

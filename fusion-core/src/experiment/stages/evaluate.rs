@@ -17,7 +17,7 @@ use super::super::{Feed, Input, Step, Task};
 use super::members::Walked;
 use super::watch::Working;
 use super::{Made, ensemble, point, sections};
-use crate::engine::RunError;
+use crate::engine::{Event, RunError};
 
 /// Whether settings fit a method.
 pub(super) fn check(method: &str, settings: &Map<String, Json>) -> Result<(), MethodError> {
@@ -26,20 +26,24 @@ pub(super) fn check(method: &str, settings: &Map<String, Json>) -> Result<(), Me
 
 /// What is loaded of an input.
 enum Loaded {
-    /// A model, or the members of an ensemble.
-    Members(Vec<Flat>),
-    /// A path.
-    Path(Walked),
+    /// A model, or the members of an ensemble, each with the index of its architecture.
+    Members(Vec<(usize, Flat)>),
+    /// A path, with that of its points.
+    Path(usize, Walked),
 }
 
 pub(super) fn run(runtime: &Runtime<'_>, step: &Step, threads: usize) -> Result<Made, RunError> {
     let fail = |error| measured(runtime, step, error);
-    let mut factories = Vec::new();
-    let mut loaded = Vec::new();
-    for input in &step.inputs {
-        factories.push(factory(runtime.architecture_of(step, input), &runtime.device));
-        loaded.push(load(runtime, step, input)?);
-    }
+    // One for each architecture: models are known to be the same by their factory and their values.
+    let factories: Vec<_> = runtime
+        .plan
+        .experiment
+        .architectures
+        .iter()
+        .map(|architecture| factory(architecture, &runtime.device))
+        .collect();
+    let loaded: Vec<Loaded> =
+        step.inputs.iter().map(|input| load(runtime, step, input)).collect::<Result<_, _>>()?;
     let mut sets = Vec::new();
     for (role, node) in &step.data {
         let name = runtime.plan.experiment.data[node].name.clone();
@@ -50,21 +54,21 @@ pub(super) fn run(runtime: &Runtime<'_>, step: &Step, threads: usize) -> Result<
         own.map(|(_, name, set)| NamedData { name, set }).collect::<Vec<NamedData<'_>>>()
     };
     let (mut from, mut paths, mut base) = (Vec::new(), Vec::new(), None);
-    for ((input, factory), loaded) in step.inputs.iter().zip(&factories).zip(&loaded) {
-        let network: &Factory<'_> = factory;
+    let network = |index: usize| -> &Factory<'_> { &factories[index] };
+    for (input, loaded) in step.inputs.iter().zip(&loaded) {
         match loaded {
-            Loaded::Path(walked) => paths.push(NamedPath {
+            Loaded::Path(index, walked) => paths.push(NamedPath {
                 name: &input.name,
                 path: &walked.path,
-                network,
+                network: network(*index),
                 statistics: walked.statistics.iter().map(Vec::as_slice).collect(),
             }),
             Loaded::Members(flats) => {
                 let members: Vec<Model<'_>> = flats
                     .iter()
-                    .map(|flat| Model {
+                    .map(|(index, flat)| Model {
                         name: &input.name,
-                        network,
+                        network: network(*index),
                         weights: &flat.weights,
                         statistics: &flat.statistics,
                     })
@@ -76,7 +80,7 @@ pub(super) fn run(runtime: &Runtime<'_>, step: &Step, threads: usize) -> Result<
             }
         }
     }
-    let network = runtime.build(step, runtime.architecture(step))?;
+    let first = runtime.build(step, runtime.architecture(step))?;
     let watch = Working { runtime, name: &step.name };
     let inputs = Inputs {
         from: &from,
@@ -84,12 +88,14 @@ pub(super) fn run(runtime: &Runtime<'_>, step: &Step, threads: usize) -> Result<
         paths: &paths,
         data: &named("data"),
         train: named("train").first().copied(),
-        segments: network.segments(),
+        segments: first.segments(),
         seed: step.seed,
         run: Run { threads, context: Context::new(&watch) },
     };
-    let scores =
-        fusion_learn::measure::evaluate(&step.method, &step.settings, &inputs).map_err(fail)?;
+    let scores = fusion_learn::measure::evaluate(&step.method, &step.settings, &inputs).map_err(fail)?;
+    for note in &scores.notes {
+        runtime.emit(&Event::Warning { message: format!("`{}`: {note}", step.name) });
+    }
     let result = StepResult {
         facts: scores.values.iter().cloned().collect(),
         shown: scores.shown.clone(),
@@ -102,29 +108,31 @@ pub(super) fn run(runtime: &Runtime<'_>, step: &Step, threads: usize) -> Result<
 
 /// Flat weights of an input.
 fn load(runtime: &Runtime<'_>, step: &Step, input: &Input) -> Result<Loaded, RunError> {
-    let network = runtime.build(step, runtime.architecture_of(step, input))?;
+    let index = runtime.architecture_index(step, input);
     let Feed::Result(node) = &input.feed else {
-        return Ok(Loaded::Members(vec![runtime.flat(step, input, &network)?]));
+        let network = runtime.build(step, runtime.architecture_of(step, input))?;
+        return Ok(Loaded::Members(vec![(index, runtime.flat(step, input, &network)?)]));
     };
     let Some(made) = runtime.plan.experiment.step(*node) else {
         return Err(runtime.failed(step, format!("`{}` has not been run", input.name), None));
     };
     match made.task {
         Task::Ensemble => Ok(Loaded::Members(members(runtime, made)?)),
-        _ => Ok(Loaded::Path(runtime.path(step, *node)?)),
+        _ => Ok(Loaded::Path(index, runtime.path(step, *node)?)),
     }
 }
 
 /// The members of an ensemble, points of paths among them.
-fn members(runtime: &Runtime<'_>, step: &Step) -> Result<Vec<Flat>, RunError> {
+fn members(runtime: &Runtime<'_>, step: &Step) -> Result<Vec<(usize, Flat)>, RunError> {
     let mut settings = step.settings.clone();
     settings.remove("seed");
     let params = ensemble::read(&settings).map_err(|error| runtime.refused(step, error))?;
     let mut members = Vec::new();
     for (index, input) in step.inputs.iter().enumerate() {
-        let network = runtime.build(step, runtime.architecture_of(step, input))?;
+        let architecture = runtime.architecture_index(step, input);
         let Feed::Result(node) = &input.feed else {
-            members.push(runtime.flat(step, input, &network)?);
+            let network = runtime.build(step, runtime.architecture_of(step, input))?;
+            members.push((architecture, runtime.flat(step, input, &network)?));
             continue;
         };
         let walked = runtime.path(step, *node)?;
@@ -132,17 +140,15 @@ fn members(runtime: &Runtime<'_>, step: &Step) -> Result<Vec<Flat>, RunError> {
         for at in 0..params.points {
             let mut weights = vec![0.0; path.len()];
             match path.geometry {
-                Geometry::Gaussian | Geometry::Simplex => {
+                Geometry::Gaussian | Geometry::Simplex | Geometry::Complex { .. } => {
                     let key = Key::new(step.seed, "soft_vote", (index * params.points + at) as u64);
                     point::random(path, key, params.scale, &mut weights)
                         .map_err(|error| runtime.failed(step, error.to_string(), None))?;
                 }
                 _ => path.at(at as f64 / (params.points.max(2) - 1) as f64, &mut weights),
             }
-            // Whoever measures the ensemble is asked where its members' statistics come from.
-            let statistics = walked.statistics.first().cloned();
-            let statistics = statistics.unwrap_or_else(|| vec![0.0; network.statistics_len()]);
-            members.push(Flat { weights, statistics });
+            // Points have no statistics of their own: whoever measures them must say where they come from.
+            members.push((architecture, Flat { weights, statistics: Vec::new() }));
         }
     }
     Ok(members)

@@ -33,21 +33,35 @@ impl Runtime<'_> {
 
     /// The architecture of an input; the step's own for what has none.
     pub(in crate::experiment) fn architecture_of(&self, step: &Step, input: &Input) -> &Architecture {
+        &self.plan.experiment.architectures[self.architecture_index(step, input)]
+    }
+
+    /// Its index.
+    pub(in crate::experiment) fn architecture_index(&self, step: &Step, input: &Input) -> usize {
         let index = match &input.feed {
             Feed::Model { view, .. } => view.network.map(|network| network.architecture),
             Feed::Fresh { architecture } => Some(*architecture),
             Feed::Result(node) => self.plan.experiment.step(*node).and_then(|step| step.architecture),
         };
-        &self.plan.experiment.architectures[index.or(step.architecture).unwrap_or(0)]
+        index.or(step.architecture).unwrap_or(0)
     }
 
     /// A network on the run's device.
-    pub(in crate::experiment) fn build(&self, step: &Step, architecture: &Architecture) -> Result<Network, RunError> {
+    pub(in crate::experiment) fn build(
+        &self,
+        step: &Step,
+        architecture: &Architecture,
+    ) -> Result<Network, RunError> {
         Network::new(architecture, &self.device).map_err(|error| self.failed(step, error.to_string(), None))
     }
 
     /// A model among the inputs as flat weights of this network.
-    pub(in crate::experiment) fn flat(&self, step: &Step, input: &Input, network: &Network) -> Result<Flat, RunError> {
+    pub(in crate::experiment) fn flat(
+        &self,
+        step: &Step,
+        input: &Input,
+        network: &Network,
+    ) -> Result<Flat, RunError> {
         let state = self.state(step, input)?;
         network.flatten(&state).map_err(|error| self.failed(step, error.to_string(), None))
     }
@@ -69,7 +83,8 @@ impl Runtime<'_> {
             )
         };
         let written = fs::read(folder.join(GEOMETRY)).map_err(|error| damaged(error.to_string()))?;
-        let written: Written = serde_json::from_slice(&written).map_err(|error| damaged(error.to_string()))?;
+        let written: Written =
+            serde_json::from_slice(&written).map_err(|error| damaged(error.to_string()))?;
         let mut vectors = load::load_flat(&folder.join(PATH))?;
         let mut take = |kind: &str| {
             let mut found = Vec::new();
@@ -79,7 +94,8 @@ impl Runtime<'_> {
             found
         };
         let (points, statistics) = (take("point"), take("statistics"));
-        let path = Path::new(written.geometry, points, written.knots).map_err(|error| damaged(error.to_string()))?;
+        let path =
+            Path::new(written.geometry, points, written.knots).map_err(|error| damaged(error.to_string()))?;
         Ok(Walked { path, statistics })
     }
 }

@@ -67,7 +67,8 @@ impl File {
                 let points = path.points.iter().enumerate();
                 let vectors = points.map(|(index, point)| (format!("point.{index}"), point.as_slice()));
                 let of_norm = statistics.iter().enumerate();
-                let of_norm = of_norm.map(|(index, vector)| (format!("statistics.{index}"), vector.as_slice()));
+                let of_norm =
+                    of_norm.map(|(index, vector)| (format!("statistics.{index}"), vector.as_slice()));
                 load::save_flat(vectors.chain(of_norm), &folder.join(PATH))?;
                 let geometry = serde_json::json!({ "geometry": path.geometry, "knots": path.knots });
                 std::fs::write(folder.join(GEOMETRY), serde_json::to_vec_pretty(&geometry)?)

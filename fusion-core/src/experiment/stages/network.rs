@@ -33,7 +33,11 @@ pub(super) fn run(
                 map.iter().map(|(theirs, ours)| (ours.clone(), theirs.clone())).collect();
             let fits = State::fit(architecture, &foreign, Some(&map)).map_err(|error| {
                 let message = format!("`{}` does not fit {architecture}: {error}", path.display());
-                runtime.failed(step, message, Some("name pairs with `map = [\"theirs = ours\", …]`".to_owned()))
+                runtime.failed(
+                    step,
+                    message,
+                    Some("name pairs with `map = [\"theirs = ours\", …]`".to_owned()),
+                )
             })?;
             let mut tensors = Vec::new();
             for fit in fits {
@@ -47,12 +51,14 @@ pub(super) fn run(
                 if let Data::F32(values) = &data
                     && values.iter().any(|value| !value.is_finite())
                 {
-                    let message = format!("`{}` of `{}` holds NaN or infinity", fit.tensor.name, path.display());
+                    let message =
+                        format!("`{}` of `{}` holds NaN or infinity", fit.tensor.name, path.display());
                     return Err(runtime.failed(step, message, Some("mend the checkpoint first".to_owned())));
                 }
                 tensors.push((fit.tensor.name.clone(), fit.tensor.shape.clone(), data));
             }
-            State::new(architecture, tensors).map_err(|error| runtime.failed(step, error.to_string(), None))?
+            State::new(architecture, tensors)
+                .map_err(|error| runtime.failed(step, error.to_string(), None))?
         }
     };
     let result = StepResult { cost: format!("{} tensors", state.tensors().len()), ..StepResult::default() };

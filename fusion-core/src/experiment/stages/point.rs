@@ -72,8 +72,7 @@ pub(super) fn run(runtime: &Runtime<'_>, step: &Step) -> Result<Made, RunError> 
     };
     let walked = runtime.path(step, *node)?;
     let network = runtime.build(step, runtime.architecture(step))?;
-    let weights =
-        weights(&walked.path, &params, step.seed).map_err(|error| runtime.refused(step, error))?;
+    let weights = weights(&walked.path, &params, step.seed).map_err(|error| runtime.refused(step, error))?;
     // Statistics belong to no point of a path; whoever uses the model is asked for a policy.
     let statistics = match walked.statistics.is_empty() {
         true => runtime.architecture(step).initial(0),
@@ -108,7 +107,7 @@ fn weights(path: &Path, params: &PointParams, seed: u64) -> Result<Vec<f32>, Met
     let mut sum = vec![0.0_f64; path.len()];
     for index in 0..count {
         match path.geometry {
-            Geometry::Gaussian | Geometry::Simplex => {
+            Geometry::Gaussian | Geometry::Simplex | Geometry::Complex { .. } => {
                 random(path, Key::new(seed, "point", index as u64), 0.5, &mut out).map_err(invalid)?;
             }
             _ => path.at(index as f64 / (count - 1) as f64, &mut out),

@@ -4,8 +4,8 @@ use fusion_learn::measure::calibration::Calibration;
 use fusion_learn::measure::{Detail, Lines, Map, Scores, Table as Rows};
 use fusion_learn::train::History;
 use fusion_report::model::{
-    Axis, Bin, Cell, Column, Curve, Dash, Landscape, Marker, Matrix, Panel, Place, Plot, Polyline, Reliability,
-    Section, Series, Style, Table, Training,
+    Axis, Bin, Cell, Column, Curve, Dash, Landscape, Marker, Matrix, Panel, Place, Plot, Polyline,
+    Reliability, Section, Series, Style, Table, Training,
 };
 use fusion_sdk::path::Path;
 
@@ -17,7 +17,11 @@ pub(super) fn training(step: &Step, history: &History) -> Section {
     let last = history.epochs.last();
     let per_epoch = last.map_or(1.0, |last| last.step as f64 / last.epoch.max(f64::MIN_POSITIVE));
     let points = |value: &dyn Fn(&fusion_learn::train::Point) -> Option<f64>| -> Vec<(f64, f64)> {
-        history.points.iter().filter_map(|point| Some((point.step as f64 / per_epoch, value(point)?))).collect()
+        history
+            .points
+            .iter()
+            .filter_map(|point| Some((point.step as f64 / per_epoch, value(point)?)))
+            .collect()
     };
     let validated = |value: &dyn Fn(&fusion_learn::train::Score) -> Option<f64>| -> Vec<(f64, f64)> {
         history
@@ -34,12 +38,8 @@ pub(super) fn training(step: &Step, history: &History) -> Section {
         let y = Axis::new(label, "");
         Panel { y: if log { y } else { y.linear() }, series }
     };
-    let mut panels = vec![panel(
-        "loss",
-        points(&|point| Some(point.loss)),
-        validated(&|score| Some(score.loss)),
-        true,
-    )];
+    let mut panels =
+        vec![panel("loss", points(&|point| Some(point.loss)), validated(&|score| Some(score.loss)), true)];
     let accuracy = points(&|point| point.accuracy);
     if !accuracy.is_empty() {
         panels.push(panel("accuracy", accuracy, validated(&|score| score.accuracy), false));
@@ -94,11 +94,8 @@ pub(super) fn path(step: &Step, path: &Path, facts: &Facts) -> Section {
     let mut table = Table::new("path", vec![Column::text(""), Column::number("value", "")]);
     table.rows.push(vec![Cell::text("geometry"), Cell::text(path.geometry.word())]);
     table.rows.push(vec![Cell::text("weights"), Cell::fixed(path.len() as f64, 0)]);
-    let words = [
-        ("points", "control points"),
-        ("length", "length"),
-        ("distance", "distance between the ends"),
-    ];
+    let words =
+        [("points", "control points"), ("length", "length"), ("distance", "distance between the ends")];
     for (name, word) in words {
         if let Some(value) = facts.get(name) {
             table.rows.push(vec![Cell::text(word), Cell::number(*value)]);
@@ -191,7 +188,7 @@ fn reliability(title: &str, calibration: &Calibration) -> Reliability {
         high: bin.high,
         confidence: bin.confidence,
         accuracy: bin.accuracy,
-        count: bin.count as u64,
+        count: bin.count,
     });
     Reliability {
         title: format!("{title}: reliability"),
@@ -212,7 +209,11 @@ fn landscape(step: &Step, map: &Map) -> Landscape {
         ys: map.y.clone(),
         values: map.values.clone(),
         levels: Vec::new(),
-        points: map.marks.iter().map(|mark| Place { name: mark.name.clone(), x: mark.at[0], y: mark.at[1] }).collect(),
+        points: map
+            .marks
+            .iter()
+            .map(|mark| Place { name: mark.name.clone(), x: mark.at[0], y: mark.at[1] })
+            .collect(),
         paths: map
             .paths
             .iter()

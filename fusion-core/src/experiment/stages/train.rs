@@ -6,9 +6,9 @@ use fusion_network::{Flat, Network};
 use fusion_sdk::{MethodError, Params as _};
 use serde_json::{Map, Value as Json};
 
+use super::super::Step;
 use super::super::results::{Facts, Result as StepResult};
 use super::super::run::Runtime;
-use super::super::Step;
 use super::watch::Working;
 use super::{File, Made, sections};
 use crate::engine::RunError;
@@ -65,9 +65,8 @@ pub(super) fn run(
     };
     // Matrix products that are split among threads add up in another order: a pool of its own decides, not the machine.
     let pool = super::pool(threads.min(params.replicas())).map_err(RunError::Threads)?;
-    let trained = pool
-        .install(|| train(&mut networks, &start, &job))
-        .map_err(|error| failed(runtime, step, error))?;
+    let trained =
+        pool.install(|| train(&mut networks, &start, &job)).map_err(|error| failed(runtime, step, error))?;
     made(runtime, step, &networks[0], &trained, data.len())
 }
 
@@ -122,16 +121,8 @@ fn made(
     let shown = ["loss", "accuracy", "validation.loss", "validation.accuracy"];
     let shown = shown.into_iter().filter(|name| facts.contains_key(*name)).map(str::to_owned).collect();
     let rate = last.map_or(0.0, |last| last.samples_per_second);
-    let cost = format!(
-        "{} steps on {examples} examples, {:.0} examples/s",
-        trained.steps, rate
-    );
-    let result = StepResult {
-        sections: vec![sections::training(step, history)],
-        facts,
-        shown,
-        cost,
-        seconds: 0.0,
-    };
+    let cost = format!("{} steps on {examples} examples, {:.0} examples/s", trained.steps, rate);
+    let result =
+        StepResult { sections: vec![sections::training(step, history)], facts, shown, cost, seconds: 0.0 };
     Ok(Made { result, files })
 }

@@ -28,8 +28,10 @@ impl Builder<'_> {
         from: Option<&str>,
         block: &[Setting],
     ) {
-        let given: Map<String, Json> =
-            arguments.iter().filter_map(|(name, value)| Some((name.clone(), values::value(value)?))).collect();
+        let given: Map<String, Json> = arguments
+            .iter()
+            .filter_map(|(name, value)| Some((name.clone(), values::value(value)?)))
+            .collect();
         let architecture = match Architecture::parse(name, &given) {
             Ok(architecture) => architecture,
             Err(error) => {

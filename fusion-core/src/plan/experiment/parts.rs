@@ -8,7 +8,7 @@ use fusion_dsl::descriptor::Verb;
 use fusion_dsl::diag::Diagnostic;
 use fusion_dsl::graph::{Edge, Graph, NodeId, NodeKind, Ref, Setting, Stage};
 use fusion_dsl::span::Span;
-use fusion_learn::record::{CollectParams, Count, planned};
+use fusion_learn::record::{Collect, CollectParams, Count, planned};
 use fusion_learn::train::Timeline;
 use fusion_sdk::{MethodError, Params as _};
 use serde_json::{Map, Value as Json};
@@ -33,13 +33,13 @@ pub(super) fn collects(
     stage: &Stage,
     train: &Map<String, Json>,
     examples: usize,
-) -> Result<Vec<Collected>, Diagnostic> {
+) -> Result<Vec<Collected>, Box<Diagnostic>> {
     let at = |span: Span, error: MethodError| {
         let diagnostic = Diagnostic::new(Code::MethodFailed, span, error.message);
-        match error.help {
+        Box::new(match error.help {
             Some(help) => diagnostic.help(help),
             None => diagnostic,
-        }
+        })
     };
     let place = |settings: &[Setting], otherwise: Span, error: &MethodError| {
         let blamed = settings.iter().find(|one| error.parameter == Some(one.name.as_str()));
@@ -47,20 +47,21 @@ pub(super) fn collects(
     };
     let of_stage = |error: MethodError| at(place(&stage.settings, stage.method_span, &error), error);
     let params = train::read(&stage.method, train).map_err(of_stage)?;
-    let steps = examples.div_ceil(params.common.batch.max(1)) as u64;
-    let timeline = Timeline::new(&params, steps).map_err(of_stage)?;
+    let timeline = Timeline::new(&params, params.steps_per_epoch(examples as u64)).map_err(of_stage)?;
     let validated = stage.edges.iter().any(|edge| edge.role == "validate");
-    let mut found = Vec::new();
+    let (mut found, mut recorders) = (Vec::new(), Vec::new());
     for collect in &stage.collects {
         let settings = settings(&collect.settings);
         let of_collect = |error: MethodError| at(place(&collect.settings, collect.span, &error), error);
-        let params = CollectParams::from_settings(&settings).map_err(of_collect)?;
-        let count = match planned(&params, &timeline, validated).map_err(of_collect)? {
+        let own = CollectParams::from_settings(&settings).map_err(of_collect)?;
+        let count = match planned(&own, &timeline, validated).map_err(of_collect)? {
             Count::One => None,
             Count::Exactly(count) => Some(count),
         };
+        recorders.push(Collect { name: collect.name.clone(), params: own });
         found.push((collect.name.clone(), settings, count));
     }
+    fusion_learn::train::check(&params, &recorders, &timeline, validated).map_err(of_stage)?;
     Ok(found)
 }
 

@@ -21,8 +21,9 @@ impl Builder<'_> {
         let target = resolve(&self.options.root, path);
         let taken = self.experiment.reports.iter().find(|report| report.target == target);
         if let Some(first) = taken {
-            let diagnostic = Diagnostic::new(Code::SameTarget, node.span, format!("`{path}` is written twice"))
-                .secondary(first.span, "first here");
+            let diagnostic =
+                Diagnostic::new(Code::SameTarget, node.span, format!("`{path}` is written twice"))
+                    .secondary(first.span, "first here");
             return self.error(diagnostic);
         }
         if let Some(extension) = target.extension().and_then(|extension| extension.to_str())
@@ -33,13 +34,20 @@ impl Builder<'_> {
                     .help("`.html` is a page, `.json` is for machines, `.csv` has the tables, `.svg` the plots; a folder has all of them");
             return self.error(diagnostic);
         }
-        let title = block.iter().find(|setting| setting.name == "title").and_then(|setting| match &setting.value {
-            Value::Text(text) => Some(text.clone()),
-            _ => None,
-        });
+        let title =
+            block.iter().find(|setting| setting.name == "title").and_then(|setting| match &setting.value {
+                Value::Text(text) => Some(text.clone()),
+                _ => None,
+            });
         let mut seen = BTreeSet::new();
         let inputs = inputs.iter().map(|input| input.node).filter(|node| seen.insert(*node)).collect();
-        self.experiment.reports.push(ReportPlan { inputs, path: path.to_owned(), target, title, span: node.span });
+        self.experiment.reports.push(ReportPlan {
+            inputs,
+            path: path.to_owned(),
+            target,
+            title,
+            span: node.span,
+        });
     }
 
     /// Takes an `expect` that only results can decide. Says whether it did.
@@ -65,7 +73,6 @@ impl Builder<'_> {
     }
 
     fn of_result(&self, node: NodeId, fact: &str) -> bool {
-        matches!(self.graph.node(node).kind, NodeKind::Stage(_))
-            && !OF_HEADERS.contains(&fact)
+        matches!(self.graph.node(node).kind, NodeKind::Stage(_)) && !OF_HEADERS.contains(&fact)
     }
 }

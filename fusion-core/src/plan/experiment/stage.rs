@@ -22,7 +22,13 @@ const POLICY: &str = "norm";
 
 impl<'a> Builder<'a> {
     /// A stage whose method works on networks and data.
-    pub(in crate::plan) fn learned(&mut self, id: NodeId, node: &'a Node, stage: &'a Stage, method: &Learned) {
+    pub(in crate::plan) fn learned(
+        &mut self,
+        id: NodeId,
+        node: &'a Node,
+        stage: &'a Stage,
+        method: &Learned,
+    ) {
         let settings = settings(&stage.settings);
         let places = Arc::new(Places::new(stage));
         let (mut inputs, mut data) = (Vec::new(), Vec::new());
@@ -54,7 +60,7 @@ impl<'a> Builder<'a> {
         }
         let collects = match self.collects(stage, &settings, &data) {
             Ok(collects) => collects,
-            Err(diagnostic) => return self.error(diagnostic),
+            Err(diagnostic) => return self.error(*diagnostic),
         };
         let task = match stage.verb {
             Verb::Train => Task::Train { collects },
@@ -92,7 +98,9 @@ impl<'a> Builder<'a> {
         let makes_model = matches!(step.task, Task::Train { .. } | Task::Point | Task::BatchNorm);
         if let (true, Some(architecture)) = (makes_model, step.architecture) {
             let mut view = self.declared(&node.name, node.span, &step.key, architecture);
-            if matches!(step.task, Task::Point) && self.experiment.architectures[architecture].has_batch_norm() {
+            if matches!(step.task, Task::Point)
+                && self.experiment.architectures[architecture].has_batch_norm()
+            {
                 view.network = Some(NetworkOf { architecture, stale: true, fresh: false });
             }
             self.views.insert(id, Arc::new(view));
@@ -103,8 +111,8 @@ impl<'a> Builder<'a> {
                         let key = format!("{}/{part}", step.key);
                         let mut view = self.declared(&shown, node.span, &key, architecture);
                         // An average over the way has statistics of no one point.
-                        let stale = count.is_none()
-                            && self.experiment.architectures[architecture].has_batch_norm();
+                        let stale =
+                            count.is_none() && self.experiment.architectures[architecture].has_batch_norm();
                         view.network = Some(NetworkOf { architecture, stale, fresh: false });
                         self.parts.insert((id, part), Arc::new(view));
                     }
@@ -133,7 +141,9 @@ impl<'a> Builder<'a> {
                     self.unknown_network(&edge.input, edge.span);
                     return None;
                 }
-                Some(NetworkOf { architecture, fresh: true, .. }) if verb == Verb::Train || verb == Verb::Connect => {
+                Some(NetworkOf { architecture, fresh: true, .. })
+                    if verb == Verb::Train || verb == Verb::Connect =>
+                {
                     Feed::Fresh { architecture }
                 }
                 Some(_) => Feed::Model { between: self.between(&edge.input, &view, edge.span), view },
@@ -147,9 +157,10 @@ impl<'a> Builder<'a> {
 
     /// The model as an output in the store, if stages on tensors compute any of it.
     fn between(&mut self, reference: &Ref, view: &Arc<View>, span: Span) -> Option<usize> {
-        let computed = view.tensors.values().any(|entry| {
-            !matches!(self.program.tensor(entry.tensor).origin, Origin::Stored { .. })
-        });
+        let computed = view
+            .tensors
+            .values()
+            .any(|entry| !matches!(self.program.tensor(entry.tensor).origin, Origin::Stored { .. }));
         if !computed {
             return None;
         }
@@ -219,7 +230,9 @@ impl<'a> Builder<'a> {
             Feed::Fresh { .. } => false,
             Feed::Result(node) => self.experiment.step(*node).is_some_and(|step| {
                 matches!(step.task, Task::Connect)
-                    && step.architecture.is_some_and(|index| self.experiment.architectures[index].has_batch_norm())
+                    && step
+                        .architecture
+                        .is_some_and(|index| self.experiment.architectures[index].has_batch_norm())
             }),
         };
         let Some(input) = inputs.iter().find(|input| between(&input.feed)) else { return true };
@@ -230,7 +243,10 @@ impl<'a> Builder<'a> {
         let mut diagnostic = Diagnostic::new(
             Code::NoStatistics,
             input.span,
-            format!("`{}` lies between networks with BatchNorm: its running statistics belong to none of them", input.name),
+            format!(
+                "`{}` lies between networks with BatchNorm: its running statistics belong to none of them",
+                input.name
+            ),
         )
         .note("means and variances of activations do not follow when weights are averaged or interpolated");
         diagnostic = if takes {
@@ -253,24 +269,28 @@ impl<'a> Builder<'a> {
         let mut fits = true;
         for (role, node) in data {
             let (network, plan) = (&self.experiment.architectures[index], &self.experiment.data[node]);
-            let span =
-                stage.edges.iter().find(|edge| edge.role == *role && edge.input.node == *node).map_or(plan.span, |edge| edge.span);
+            let span = stage
+                .edges
+                .iter()
+                .find(|edge| edge.role == *role && edge.input.node == *node)
+                .map_or(plan.span, |edge| edge.span);
             let (takes, shape) = (network.input().to_vec(), plan.facts.shape.clone());
             let flat = takes.len() == 1 && takes[0] == shape.iter().product::<usize>();
             let wrong = if takes != shape && !flat {
                 Some(format!("an example of `{}` is {shape:?}, the network takes {takes:?}", plan.name))
-            } else if let Some(classes) = plan.facts.classes.filter(|classes| *classes > network.outputs()) {
-                Some(format!(
-                    "`{}` has {classes} classes, the network has {} outputs",
-                    plan.name,
-                    network.outputs()
-                ))
             } else {
-                None
+                let more = plan.facts.classes.filter(|classes| *classes > network.outputs());
+                more.map(|classes| {
+                    let outputs = network.outputs();
+                    format!("`{}` has {classes} classes, the network has {outputs} outputs", plan.name)
+                })
             };
             if let Some(message) = wrong {
                 let network = network.to_string();
-                self.error(Diagnostic::new(Code::DataDoesNotFit, span, message).note(format!("the network is {network}")));
+                self.error(
+                    Diagnostic::new(Code::DataDoesNotFit, span, message)
+                        .note(format!("the network is {network}")),
+                );
                 fits = false;
             }
         }
@@ -283,7 +303,7 @@ impl<'a> Builder<'a> {
         stage: &Stage,
         settings: &Map<String, Json>,
         data: &[(String, NodeId)],
-    ) -> Result<Vec<parts::Collected>, Diagnostic> {
+    ) -> Result<Vec<parts::Collected>, Box<Diagnostic>> {
         if stage.verb != Verb::Train {
             return Ok(Vec::new());
         }
@@ -304,7 +324,9 @@ impl<'a> Builder<'a> {
                 Feed::Model { view, .. } => found.push(self.view_key(view)),
             }
         }
-        found.extend(data.iter().filter_map(|(_, node)| self.experiment.data.get(node)).map(|plan| plan.key.clone()));
+        found.extend(
+            data.iter().filter_map(|(_, node)| self.experiment.data.get(node)).map(|plan| plan.key.clone()),
+        );
         found
     }
 
@@ -351,7 +373,8 @@ impl<'a> Builder<'a> {
     /// Whether what a stage on tensors has computed is still a network, and whose statistics it has.
     pub(in crate::plan) fn mixed_network(&self, inputs: &[Arc<View>]) -> Option<NetworkOf> {
         let first = inputs.first()?.network?;
-        let same = inputs.iter().all(|view| view.network.is_some_and(|own| own.architecture == first.architecture));
+        let same =
+            inputs.iter().all(|view| view.network.is_some_and(|own| own.architecture == first.architecture));
         let norm = self.experiment.architectures[first.architecture].has_batch_norm();
         let stale = norm && (inputs.len() > 1 || first.stale);
         same.then_some(NetworkOf { architecture: first.architecture, stale, fresh: false })

@@ -5,10 +5,7 @@ use serde_json::{Map, Value as Json, json};
 
 /// The settings of a block by name. Inputs given as settings are left out.
 pub(crate) fn settings(settings: &[Setting]) -> Map<String, Json> {
-    settings
-        .iter()
-        .filter_map(|setting| Some((setting.name.clone(), value(&setting.value)?)))
-        .collect()
+    settings.iter().filter_map(|setting| Some((setting.name.clone(), value(&setting.value)?))).collect()
 }
 
 /// One value; `None` for a reference to another node.

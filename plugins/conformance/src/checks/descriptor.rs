@@ -132,7 +132,8 @@ const KNOWN: &[&str] = &[
 ];
 
 /// Units that the language knows.
-const UNITS: &[&str] = &["fraction", "seed", "bytes", "span", "model"];
+const UNITS: &[&str] =
+    &["fraction", "seed", "bytes", "span", "samples", "tokens", "range", "schedule", "model"];
 
 pub(crate) fn schema_in_profile(_: &Kit, method: &Method) -> Check {
     let text = method.text("params_schema");

@@ -1,1 +1,0 @@
-//! The survey's fourth family, ensemble learning: outputs combined rather than weights.
