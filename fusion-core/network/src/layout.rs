@@ -158,7 +158,8 @@ impl ModuleVisitor for Walk<'_> {
         let container = self.path.last().map_or("", |(_, container)| container.as_str());
         let name = self.naming.name(&path.join("."));
         let shape = param.lazy_shape().to_vec();
-        let len = shape.iter().product();
+        // Saturating: sizes of a recipe are not known to be sane yet.
+        let len = shape.iter().fold(1_usize, |len, &n| len.saturating_mul(n));
         let field = path.last().copied().unwrap_or_default();
 
         let part = if field.starts_with("running_") { Part::Statistics } else { Part::Weights };
@@ -169,7 +170,9 @@ impl ModuleVisitor for Walk<'_> {
         };
         let transposed = D == 2 && matches!(container, "Struct:Linear" | "Struct:Recurrence");
         match (kind, container) {
-            (SegmentKind::Weight, "Struct:Conv2d") => self.fan_in = shape[1..].iter().product(),
+            (SegmentKind::Weight, "Struct:Conv2d") => {
+                self.fan_in = shape[1..].iter().fold(1, |fan, &n| fan.saturating_mul(n))
+            }
             (SegmentKind::Weight, _) => self.fan_in = shape[0],
             _ => {}
         }
@@ -190,7 +193,7 @@ impl ModuleVisitor for Walk<'_> {
             Part::Statistics => &mut self.layout.statistics,
         };
         let start = *end;
-        *end += len;
+        *end = end.saturating_add(len);
         if part == Part::Weights {
             self.layout.segments.push(Segment { name: name.clone(), start, len, kind, layer });
         }

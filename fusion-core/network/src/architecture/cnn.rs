@@ -103,8 +103,8 @@ impl Design for Cnn {
 
     fn build(&self, device: &Device) -> CnnModel {
         let channels: Vec<usize> = self.input[..1].iter().chain(&self.channels).copied().collect();
-        let size: usize = self.input[1..].iter().map(|&length| self.end(length).unwrap_or(1)).product();
-        let flat = channels[channels.len() - 1] * size;
+        let ends = self.input[1..].iter().map(|&length| self.end(length).unwrap_or(1));
+        let flat = ends.fold(channels[channels.len() - 1], usize::saturating_mul);
         let widths: Vec<usize> =
             [flat].into_iter().chain(self.hidden.iter().copied()).chain([self.outputs]).collect();
         let padding = self.padding();

@@ -28,7 +28,7 @@ pub(crate) struct Lstm {
     #[param(range = 1.., default = 128)]
     pub hidden: usize,
     /// layers on top of each other
-    #[param(range = 1.., default = 1)]
+    #[param(range = 1..=1024, default = 1)]
     pub layers: usize,
     /// for language: numbers for each token (default: as `hidden`)
     #[param(range = 1..)]

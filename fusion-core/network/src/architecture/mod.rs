@@ -66,6 +66,9 @@ pub struct Entry {
     pub schema: Json,
 }
 
+/// Weights of the largest network, 16 GiB: more is a slip of the pen.
+const MOST_WEIGHTS: usize = 1 << 32;
+
 impl Architecture {
     /// Reads a description. Arguments without a name are called `0`, `1`, ….
     ///
@@ -74,6 +77,15 @@ impl Architecture {
     pub fn parse(name: &str, arguments: &Map<String, Json>) -> Result<Architecture, ArchitectureError> {
         let settings = Settings::read(name, arguments)?;
         let input = settings.input();
+        let (_, layout) = settings.build(&off());
+        if layout.weights > MOST_WEIGHTS {
+            return Err(ArchitectureError::Argument {
+                architecture: settings.name(),
+                argument: None,
+                message: format!("the network would have {} weights", layout.weights),
+                help: Some(format!("networks that are trained here have up to {MOST_WEIGHTS}")),
+            });
+        }
         Ok(Architecture { settings, input })
     }
 

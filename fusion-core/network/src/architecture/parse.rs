@@ -62,6 +62,14 @@ pub(crate) fn settings<D: Design>(arguments: &Map<String, Json>) -> Result<D, Ar
                 known,
             });
         };
+        if largest(value) > LARGEST {
+            return Err(ArchitectureError::Argument {
+                architecture: D::NAME,
+                argument: Some(argument.to_owned()),
+                message: format!("`{argument}: {value}` is too large"),
+                help: Some(format!("sizes go up to {LARGEST}")),
+            });
+        }
         if named.insert(argument.to_owned(), whole(value)).is_some() {
             return Err(ArchitectureError::Argument {
                 architecture: D::NAME,
@@ -83,6 +91,18 @@ pub(crate) fn settings<D: Design>(arguments: &Map<String, Json>) -> Result<D, Ar
         message: error.message,
         help: error.help,
     })
+}
+
+/// Largest size of anything: an axis of a tensor, a vocabulary.
+const LARGEST: f64 = 1_048_576.0;
+
+/// The largest number in an argument.
+fn largest(value: &Json) -> f64 {
+    match value {
+        Json::Number(number) => number.as_f64().unwrap_or(f64::INFINITY),
+        Json::Array(values) => values.iter().map(largest).fold(0.0, f64::max),
+        _ => 0.0,
+    }
 }
 
 /// Whole floats as integers: recipes know only numbers, so `784.0` may arrive for `784`.

@@ -2,10 +2,16 @@
 
 use fusion_sdk::MethodError;
 
+/// Numbers of the largest image.
+const PIXELS: usize = 1 << 26;
+
 /// [channels, height, width] of an image.
 pub(crate) fn image(input: &[usize]) -> Result<[usize; 3], MethodError> {
     match input {
-        &[channels, height, width] => Ok([channels, height, width]),
+        &[channels, height, width] if channels.saturating_mul(height).saturating_mul(width) <= PIXELS => {
+            Ok([channels, height, width])
+        }
+        [_, _, _] => Err(MethodError::invalid(format!("an image of {input:?} is too large")).at("input")),
         _ => Err(MethodError::invalid(format!("`input = {input:?}` is not an image"))
             .at("input")
             .help("give [channels, height, width], for instance [3, 32, 32]")),

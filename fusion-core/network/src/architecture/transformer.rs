@@ -23,7 +23,7 @@ pub(crate) struct Transformer {
     #[param(range = 1..)]
     pub context: usize,
     /// blocks
-    #[param(range = 1.., default = 4)]
+    #[param(range = 1..=1024, default = 4)]
     pub layers: usize,
     /// width of the residual stream
     #[param(range = 1.., default = 128)]

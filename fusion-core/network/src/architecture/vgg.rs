@@ -129,7 +129,9 @@ impl Design for Vgg {
                 (height, width) = (height / 2, width / 2);
             }
         }
-        let classifier = LinearConfig::new(channels * height * width, self.classes).init(device);
+        let classifier =
+            LinearConfig::new(channels.saturating_mul(height).saturating_mul(width), self.classes)
+                .init(device);
         VggModel { blocks, classifier }
     }
 

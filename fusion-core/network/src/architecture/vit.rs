@@ -27,7 +27,7 @@ pub(crate) struct Vit {
     #[param(range = 1.., default = 10)]
     pub classes: usize,
     /// blocks
-    #[param(range = 1.., default = 6)]
+    #[param(range = 1..=1024, default = 6)]
     pub layers: usize,
     /// width of the residual stream
     #[param(range = 1.., default = 128)]

@@ -46,6 +46,57 @@ fn mistakes_are_named() {
 }
 
 #[test]
+fn sizes_that_do_not_fit_are_errors() {
+    let text = |name: &str, arguments: Json| parse(name, arguments).unwrap_err().to_string();
+    let wrong = [
+        (
+            "cnn",
+            json!({"input": [28, 28], "channels": [4], "outputs": 2}),
+            "`input = [28, 28]` is not an image; give [channels",
+        ),
+        (
+            "cnn",
+            json!({"input": [1, 4, 4], "channels": [4, 4, 4], "outputs": 2}),
+            "an image of 4 × 4 is used up before",
+        ),
+        ("vgg", json!({"depth": 12}), "there is no VGG of depth 12; take 11, 13, 16 or 19"),
+        ("resnet", json!({"depth": 21}), "a depth of 21 is not 6n + 2; take 20 or 26"),
+        ("resnet", json!({"depth": 20, "width": 0}), "`width = 0` must be above 0"),
+        (
+            "transformer",
+            json!({"vocabulary": 9, "context": 8, "dim": 10}),
+            "`dim = 10` is not a multiple of 4 heads",
+        ),
+        (
+            "transformer",
+            json!({"vocabulary": 9, "context": 8, "kv_heads": 3}),
+            "4 heads are not a multiple of 3",
+        ),
+        (
+            "transformer",
+            json!({"vocabulary": 9, "context": 8, "dim": 12, "positions": "rope"}),
+            "have no pairs to rotate",
+        ),
+        ("vit", json!({"patch": 5}), "patches of 5 do not divide an image of 32 × 32"),
+        ("lstm", json!({}), "`lstm` needs to know what it reads"),
+        ("lstm", json!({"vocabulary": 9}), "language needs both `vocabulary` and `context`"),
+        ("lstm", json!({"vocabulary": 9, "context": 8, "input": [8, 8]}), "reads tokens or images, not both"),
+        ("lstm", json!({"input": [8, 8]}), "`outputs` is missing"),
+        ("mlp", json!({"inputs": 1e30, "hidden": [], "outputs": 1}), "is too large; sizes go up to 1048576"),
+        (
+            "mlp",
+            json!({"inputs": 1000000, "hidden": [1000000], "outputs": 1}),
+            "the network would have 1000002000001 weights",
+        ),
+        ("vgg", json!({"depth": 11, "input": [1, 1000000, 1000000]}), "is too large"),
+    ];
+    for (name, arguments, wanted) in wrong {
+        let found = text(name, arguments);
+        assert!(found.contains(wanted), "{found}");
+    }
+}
+
+#[test]
 fn the_catalogue_has_schemas() {
     for entry in Architecture::catalogue() {
         assert_eq!(entry.schema["type"], "object", "{}", entry.name);

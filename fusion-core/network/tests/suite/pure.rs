@@ -1,6 +1,7 @@
 //! Results are functions of the arguments: the same every time, side by side, and whatever was computed before.
 
 use fusion_network::{Network, Norm, StepOptions};
+use fusion_sdk::batch::{Batch, Targets};
 use serde_json::json;
 
 use crate::devices::{architecture, devices, numbers, zoo};
@@ -70,8 +71,8 @@ fn dropout_depends_on_the_seed_and_keeps_the_mean() {
     let batch = numbers(1, 8, &[4], 1);
     let mut of = |dropout_seed: u64| {
         let options = StepOptions { dropout_seed, ..StepOptions::default() };
-        let targets = fusion_sdk::batch::Targets::Numbers { width: 1, rows: vec![0.5; 8] };
-        let batch = fusion_sdk::batch::Batch { targets, ..batch.clone() };
+        let targets = Targets::Numbers { width: 1, rows: vec![0.5; 8] };
+        let batch = Batch { targets, ..batch.clone() };
         network.gradient(&flat.weights, &batch, &options, &mut gradient).unwrap();
         // The bias of a dropped unit has no gradient.
         let bias = network.segments()[1].clone();
@@ -82,4 +83,39 @@ fn dropout_depends_on_the_seed_and_keeps_the_mean() {
     assert!(one.1 == of(1).1 && one.1 != two.1);
     // With 8 examples a unit is dropped in all of them with 0.25⁸ = 1.5e-5.
     assert!(one.0 >= 3990, "{}", one.0);
+}
+
+/// With zero weights every class has probability 1/3: the loss is ln 3, ties go to class 0, and the last bias' gradient is 1/3 − share
+/// of the class. NaN makes the loss NaN and nothing right.
+#[test]
+fn known_losses() {
+    let mlp = architecture("mlp", json!({"inputs": 2, "hidden": [4], "outputs": 3}));
+    let mut batch = numbers(1, 4, &[2], 3);
+    batch.targets = Targets::Classes(vec![0, 0, 1, 2]);
+    for (name, device) in devices() {
+        let mut network = Network::new(&mlp, &device).unwrap();
+        let mut weights = vec![0.0; network.len()];
+        let mut gradient = weights.clone();
+        let options = StepOptions::default();
+        let step = network.gradient(&weights, &batch, &options, &mut gradient).unwrap();
+        assert!((step.loss - 3_f64.ln()).abs() < 1e-12, "{name}: {}", step.loss);
+        assert_eq!((step.correct, step.predictions), (2, 4));
+        let bias = &gradient[gradient.len() - 3..];
+        let shares = [0.5_f32, 0.25, 0.25];
+        for (slope, share) in bias.iter().zip(shares) {
+            assert!((slope - (1.0 / 3.0 - share)).abs() < 1e-6, "{name}: {bias:?}");
+        }
+        let soft = Targets::Soft { classes: 3, rows: [[0.5, 0.25, 0.25]; 4].concat() };
+        let soft = Batch { targets: soft, ..batch.clone() };
+        let step = network.gradient(&weights, &soft, &options, &mut gradient).unwrap();
+        assert!((step.loss - 3_f64.ln()).abs() < 1e-12 && step.correct == 4, "{name}: {step:?}");
+        let numbers = Targets::Numbers { width: 3, rows: [[1.0, -2.0, 0.5]; 4].concat() };
+        let numbers = Batch { targets: numbers, ..batch.clone() };
+        let step = network.gradient(&weights, &numbers, &options, &mut gradient).unwrap();
+        assert!((step.loss - 5.25 / 3.0).abs() < 1e-12 && step.correct == 0, "{name}: {step:?}");
+
+        weights.fill(f32::NAN);
+        let step = network.gradient(&weights, &batch, &options, &mut gradient).unwrap();
+        assert!(step.loss.is_nan() && step.correct == 0, "{name}: {step:?}");
+    }
 }
