@@ -4,9 +4,10 @@
 use std::fmt::Write as _;
 
 use clap::CommandFactory as _;
+use fusion_core::experiment::tables;
 use fusion_core::host::Manifest;
 use fusion_dsl::codes::Code;
-use fusion_dsl::descriptor::{MethodDescriptor, ParamKind, Verb};
+use fusion_dsl::descriptor::{BlockDescriptor, MethodDescriptor, ParamKind, ParamSpec, Verb};
 use fusion_dsl::graph::Graph;
 use fusion_dsl::{print, render};
 use serde_json::Value as Json;
@@ -42,6 +43,29 @@ pub fn pages() -> Vec<Page> {
         Page { path: "docs/reference/methods/README.md".to_owned(), text: method_index(&methods) },
         Page { path: "docs/reference/diagnostics/README.md".to_owned(), text: code_index() },
     ];
+    let known = tables();
+    pages.push(Page { path: "docs/reference/networks.md".to_owned(), text: networks() });
+    pages.push(Page {
+        path: "docs/reference/data.md".to_owned(),
+        text: block(
+            &known.data,
+            &format!(
+                "`data NAME from \"SOURCE\" {{ … }}`. Sources are the named sets `{}`, with `:train` or `:test`, or a path. Which settings a \
+                 source takes depends on its kind; others are refused.",
+                known.data.sources().join("`, `")
+            ),
+        ),
+    });
+    pages.push(Page {
+        path: "docs/reference/collect.md".to_owned(),
+        text: block(
+            &known.collect,
+            &format!(
+                "`collect NAME {{ … }}` in a `train` stage; the result is `STAGE.NAME`. The recorders `{}` give one model, the others several.",
+                known.collect.one().join("`, `")
+            ),
+        ),
+    });
     for method in &methods {
         pages.push(Page {
             path: format!("docs/reference/methods/{}", method_file(&methods, method)),
@@ -134,8 +158,6 @@ fn method_file(methods: &[MethodDescriptor], method: &MethodDescriptor) -> Strin
 }
 
 fn method_page(method: &MethodDescriptor) -> String {
-    // Bars would end a table's cell.
-    let cell = |text: &str| text.replace('|', "\\|").replace('\n', " ");
     let mut out = format!(
         "{GENERATED}# {}\n\n{}\n\nVerb `{}`, version {}.\n",
         method.id,
@@ -161,23 +183,7 @@ fn method_page(method: &MethodDescriptor) -> String {
     }
     let specs = method.parameters();
     if !specs.is_empty() {
-        out.push_str("\n## Parameters\n\n| name | type | | meaning |\n|---|---|---|---|\n");
-        for spec in &specs {
-            let mut meaning = spec.doc.clone();
-            if let ParamKind::Word(words) = &spec.kind {
-                for (word, doc) in words.iter().filter(|(_, doc)| !doc.is_empty()) {
-                    let _ = write!(meaning, "<br>`{word}`: {doc}");
-                }
-            }
-            let _ = writeln!(
-                out,
-                "| `{}` | {} | {} | {} |",
-                spec.name,
-                cell(&kind(spec)),
-                cell(&facts(spec).join(", ")),
-                cell(&meaning)
-            );
-        }
+        let _ = write!(out, "\n## Parameters\n\n{}", parameters(&specs));
     }
     let _ = write!(out, "\n## In a recipe\n\n```fusion\n{}```\n", example(method));
     let _ = write!(out, "\n## How it runs\n\n{}\n", sentence(&running(method)));
@@ -185,6 +191,64 @@ fn method_page(method: &MethodDescriptor) -> String {
         let _ = write!(out, "\n## Source\n\n{}\n", sentence(&method.citation));
     }
     out
+}
+
+/// A table of parameters.
+fn parameters(specs: &[ParamSpec]) -> String {
+    let mut out = "| name | type | | meaning |\n|---|---|---|---|\n".to_owned();
+    for spec in specs {
+        let mut meaning = spec.doc.clone();
+        if let ParamKind::Word(words) = &spec.kind {
+            for (word, doc) in words.iter().filter(|(_, doc)| !doc.is_empty()) {
+                let _ = write!(meaning, "<br>`{word}`: {doc}");
+            }
+        }
+        let _ = writeln!(
+            out,
+            "| `{}` | {} | {} | {} |",
+            spec.name,
+            cell(&kind(spec)),
+            cell(&facts(spec).join(", ")),
+            cell(&meaning)
+        );
+    }
+    out
+}
+
+/// Bars would end a table's cell.
+fn cell(text: &str) -> String {
+    text.replace('|', "\\|").replace('\n', " ")
+}
+
+/// The architectures that `model … of` can build.
+fn networks() -> String {
+    let mut out = format!(
+        "{GENERATED}# Networks\n\n`model NAME of ARCHITECTURE(ARGUMENTS)` builds a network; `model NAME of ARCHITECTURE(…) from \"FILE\"` takes \
+         its weights from a checkpoint of any origin whose shapes fit. Tensors have PyTorch's names and layouts.\n"
+    );
+    for network in &tables().networks {
+        let _ = write!(out, "\n## {}\n\n{}\n", network.id, sentence(&network.summary));
+        let positional = network.positional();
+        if !positional.is_empty() {
+            let _ =
+                write!(out, "\nMay be given without a name, in this order: `{}`.\n", positional.join("`, `"));
+        }
+        let _ = write!(out, "\n{}", parameters(&network.parameters()));
+        if !network.citation.is_empty() {
+            let _ = write!(out, "\nSource: {}\n", sentence(&network.citation));
+        }
+    }
+    out
+}
+
+/// The settings of a block that belongs to no method.
+fn block(of: &BlockDescriptor, text: &str) -> String {
+    format!(
+        "{GENERATED}# {}\n\n{}\n\n{text}\n\n{}",
+        of.id,
+        sentence(&of.summary),
+        parameters(&of.parameters())
+    )
 }
 
 /// Messages are lower case without a full stop; pages have sentences.

@@ -65,6 +65,11 @@ fn libraries_print_nothing_and_read_no_environment() {
         "plugins/sdk/src",
         "plugins/average/src",
         "plugins/conformance/src",
+        "plugins/connect/src",
+        "fusion-core/data/src",
+        "fusion-core/network/src",
+        "fusion-core/learn/src",
+        "fusion-core/report/src",
     ] {
         let found = offences(folder, &["println!", "print!(", "dbg!", "env::var", "env::args"]);
         assert!(found.is_empty(), "{found:#?}");
@@ -81,7 +86,7 @@ fn unsafe_stands_only_in_maps_prefetches_and_the_plugin_border() {
         "plugins/abi/src/",
         "plugins/conformance/src/driver/",
     ];
-    for folder in ["fusion-core/src", "fusion-dsl/src", "plugins", "src"] {
+    for folder in ["fusion-core", "fusion-dsl/src", "plugins", "src"] {
         let found: Vec<String> = offences(folder, &["unsafe {", "unsafe fn", "unsafe impl"])
             .into_iter()
             .filter(|line| !allowed.iter().any(|file| line.contains(file)))

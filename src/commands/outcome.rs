@@ -32,6 +32,9 @@ pub(super) fn page(session: &Session, label: &str, outcome: &Outcome) -> String 
             out.push_str(&format!("{word}  {}{}\n", verdict.text, values(verdict)));
         }
     }
+    for path in &outcome.paths {
+        out.push_str(&format!("\n{} {path}\n", style.bold("path")));
+    }
     for report in &outcome.reports {
         out.push_str(&format!("\n{} {report}\n", style.bold("report")));
     }

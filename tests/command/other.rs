@@ -44,8 +44,11 @@ fn methods_are_listed_and_described() {
     let space = Space::new();
     let done = space.ok(&["methods"]);
     assert!(done.out.contains("average\n") && done.out.contains("linear"), "{}", done.out);
+    // `linear` averages and connects: both have their page.
     let done = space.ok(&["methods", "linear"]);
-    insta::assert_snapshot!(done.out, @r"
+    let (average, connect) = done.out.split_once("\nlinear  connect").unwrap();
+    assert!(connect.contains("between  exactly 2"), "{connect}");
+    insta::assert_snapshot!(average, @r"
     linear  average, version 1
       weighted average of models
 

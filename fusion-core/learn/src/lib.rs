@@ -3,4 +3,5 @@
 pub mod measure;
 pub mod objective;
 pub mod record;
+pub mod shards;
 pub mod train;

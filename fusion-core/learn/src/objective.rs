@@ -3,17 +3,18 @@
 use std::sync::Arc;
 
 use fusion_data::{BatchOptions, Batches, Dataset, Prefetch};
-use fusion_network::{Network, Norm, StepOptions};
+use fusion_network::{Norm, StepOptions};
 use fusion_sdk::objective::{Objective, Segment};
 use fusion_sdk::rng::Key;
 use fusion_sdk::{ErrorKind, MethodError};
 
 use crate::measure::metrics::Totals;
+use crate::shards::Shards;
 use crate::train::{empty, of_data, of_network};
 
 /// A network and training data. Losses carry no decay of weights; batches come in a seeded order with the augmentation of the data set.
 pub struct NetworkObjective<'a> {
-    network: &'a mut Network,
+    network: &'a mut Shards,
     batches: Arc<Batches>,
     prefetch: Option<Prefetch>,
     label_smoothing: f32,
@@ -26,7 +27,7 @@ impl<'a> NetworkObjective<'a> {
     /// # Errors
     /// If the data cannot be cut so.
     pub fn new(
-        network: &'a mut Network,
+        network: &'a mut Shards,
         data: &Arc<Dataset>,
         options: BatchOptions,
         label_smoothing: f32,
@@ -73,8 +74,8 @@ impl Objective for NetworkObjective<'_> {
     fn loss(&mut self, weights: &[f32], batches: Option<u64>) -> Result<f64, MethodError> {
         let data = Arc::clone(self.batches.data());
         let size = self.batches.options().size;
-        let normed = self.network.statistics_len() > 0;
-        let statistics = vec![0.0; self.network.statistics_len()];
+        let normed = self.network.network().statistics_len() > 0;
+        let statistics = vec![0.0; self.network.network().statistics_len()];
         let most = usize::try_from(batches.unwrap_or(u64::MAX)).unwrap_or(usize::MAX);
         let indices: Vec<usize> = (0..data.len()).collect();
         let (mut totals, mut batch) = (Totals::default(), empty());

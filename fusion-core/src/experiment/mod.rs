@@ -9,6 +9,7 @@ mod key;
 mod load;
 mod results;
 mod run;
+pub(crate) mod save;
 mod show;
 pub(crate) mod stages;
 mod store;
@@ -50,6 +51,8 @@ pub struct Experiment {
     pub between: Vec<Output>,
     /// `report` items.
     pub reports: Vec<ReportPlan>,
+    /// `save` items of paths.
+    pub saves: Vec<SavePlan>,
     /// `expect`s that only results can decide.
     pub pending: Vec<Pending>,
     /// Where results are kept.
@@ -63,7 +66,7 @@ pub struct Experiment {
 impl Experiment {
     /// Whether there is nothing to run.
     pub fn is_empty(&self) -> bool {
-        self.steps.is_empty() && self.reports.is_empty() && self.pending.is_empty()
+        self.steps.is_empty() && self.reports.is_empty() && self.pending.is_empty() && self.saves.is_empty()
     }
 
     /// The steps for a plan; first weights of networks are no stages.
@@ -219,6 +222,19 @@ pub struct ReportPlan {
     pub target: PathBuf,
     /// Its title, if the recipe gives one.
     pub title: Option<String>,
+    /// The item.
+    pub span: Span,
+}
+
+/// A `save` of a path.
+#[derive(Clone, Debug)]
+pub struct SavePlan {
+    /// The step that finds it.
+    pub input: NodeId,
+    /// As written.
+    pub path: String,
+    /// Where it goes.
+    pub target: PathBuf,
     /// The item.
     pub span: Span,
 }

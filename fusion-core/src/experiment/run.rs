@@ -28,6 +28,8 @@ pub struct Outcome {
     pub steps: Vec<StepRun>,
     /// `expect`s that results decide.
     pub expects: Vec<Verdict>,
+    /// Paths that were saved.
+    pub paths: Vec<String>,
     /// Files of reports that were written.
     pub reports: Vec<String>,
     #[serde(skip)]
@@ -116,6 +118,7 @@ pub(crate) fn execute(
             outcome.steps.push(run);
         }
     }
+    outcome.paths = super::save::write(&runtime)?;
     outcome.results = runtime.results.clone();
     // As the recipe has them; the graph's own order goes by content.
     let place =
@@ -145,6 +148,7 @@ fn due(plan: &Plan) -> BTreeSet<NodeId> {
     for output in plan.outputs.iter().filter(|output| output.state != OutputState::Cached) {
         stack.extend(feeds(experiment, &plan.program, &output.view));
     }
+    stack.extend(experiment.saves.iter().map(|save| save.input));
     for report in &experiment.reports {
         stack.extend(report.inputs.iter().filter(|node| experiment.step(**node).is_some()));
     }

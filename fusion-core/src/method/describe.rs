@@ -47,7 +47,7 @@ pub(crate) fn descriptor(described: &Described) -> MethodDescriptor {
     }
 }
 
-/// Adds `batch`: the engine makes the batches for methods that see only a loss.
+/// Adds `batch` and `shards`: the engine makes the batches for methods that see only a loss.
 pub(crate) fn add_batch(descriptor: &mut MethodDescriptor) {
     if let Some(properties) =
         descriptor.params.get_mut("properties").and_then(serde_json::Value::as_object_mut)
@@ -56,6 +56,13 @@ pub(crate) fn add_batch(descriptor: &mut MethodDescriptor) {
             serde_json::json!({
                 "type": "integer", "minimum": 1, "default": super::DEFAULT_BATCH,
                 "description": "examples of a step"
+            })
+        });
+        properties.entry("shards").or_insert_with(|| {
+            serde_json::json!({
+                "type": "integer", "minimum": 1, "maximum": 64, "default": super::DEFAULT_SHARDS,
+                "description": "parts of a batch that are computed side by side, a thread each; the result depends on it, but never on \
+                                how many threads there are"
             })
         });
     }

@@ -15,6 +15,9 @@ pub use device::DeviceName;
 /// Examples of a batch of a stage that learns, where it does not say.
 pub const DEFAULT_BATCH: u64 = 128;
 
+/// Parts that a batch is cut into, where a stage does not say.
+pub const DEFAULT_SHARDS: u64 = 2;
+
 /// The plugin that a method comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PluginInfo {

@@ -143,6 +143,10 @@ impl Builder<'_> {
         settings: &[Setting],
         span: Span,
     ) {
+        #[cfg(feature = "learn")]
+        if self.save_path(input, path, settings, span) {
+            return;
+        }
         let Some(view) = self.view(input, span) else { return };
         let find = |name: &str| settings.iter().find(|setting| setting.name == name);
         let dtype = find("dtype").and_then(|setting| match &setting.value {

@@ -13,8 +13,11 @@ use crate::ui::units::{count, duration, grouped, plural, size};
 
 pub(super) fn page(session: &Session, recipe: &Recipe, report: &PlanReport) -> String {
     let style = session.ui.style;
-    let mut out = format!("{}\n", style.bold("inputs"));
-    out.push_str(&inputs(session, report));
+    let mut out = String::new();
+    if !report.inputs.is_empty() || report.steps.is_empty() {
+        out.push_str(&format!("{}\n", style.bold("inputs")));
+        out.push_str(&inputs(session, report));
+    }
     let plugins = recipe.plugins.table(style);
     if !plugins.is_empty() {
         out.push_str(&format!("\n{}\n{}", style.bold("plugins"), plugins.render(session.ui.width)));
@@ -241,11 +244,21 @@ fn one_output(session: &Session, output: &OutputReport) -> String {
 
 fn totals(report: &PlanReport) -> String {
     let cost = &report.cost;
+    let due = report.steps.iter().filter(|step| !step.cached).count();
+    let stages = match (report.steps.len(), due) {
+        (0, _) => String::new(),
+        (_, 0) => "no stage on networks would run again; ".to_owned(),
+        (all, _) if all == due => format!("{} on networks would run; ", plural(due, "stage")),
+        (all, _) => format!("{} on networks would run, {} are unchanged; ", plural(due, "stage"), all - due),
+    };
     if cost.written == 0 {
-        return "nothing would be written; ".to_owned();
+        return match stages.is_empty() {
+            true => "nothing would be written; ".to_owned(),
+            false => stages,
+        };
     }
     format!(
-        "reads {} in {}, writes {}, buffers up to {}, about {} on {} with {}\n",
+        "{stages}reads {} in {}, writes {}, buffers up to {}, about {} on {} with {}\n",
         size(cost.read),
         plural(cost.passes as usize, "pass"),
         size(cost.written),

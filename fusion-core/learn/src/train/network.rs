@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use fusion_data::{BatchOptions, Batches, DataError, Dataset, Prefetch};
-use fusion_network::{Flat, Network, NetworkError, Norm, StepOptions};
+use fusion_network::{Flat, NetworkError, Norm, StepOptions};
 use fusion_sdk::batch::{Batch, Targets, Values};
 use fusion_sdk::rng::Key;
 use fusion_sdk::{ErrorKind, MethodError, simd};
@@ -11,6 +11,7 @@ use fusion_sdk::{ErrorKind, MethodError, simd};
 use crate::measure::MeasureError;
 use crate::measure::metrics::Totals;
 use crate::record::Collect;
+use crate::shards::Shards;
 
 use super::checkpoint::Resume;
 use super::error::TrainError;
@@ -49,7 +50,7 @@ pub struct Job<'a> {
 ///
 /// # Errors
 /// Those of [`run`]; the data does not suit the network.
-pub fn train(networks: &mut [Network], start: &Flat, job: &Job<'_>) -> Result<Trained, TrainError> {
+pub fn train(networks: &mut [Shards], start: &Flat, job: &Job<'_>) -> Result<Trained, TrainError> {
     let mut learners = Vec::with_capacity(networks.len());
     for (index, network) in networks.iter_mut().enumerate() {
         let seed = match index {
@@ -89,7 +90,7 @@ pub(crate) fn batch_options(params: &TrainParams, seed: u64) -> BatchOptions {
 
 /// A network with its batches.
 struct Learner<'a> {
-    network: &'a mut Network,
+    network: &'a mut Shards,
     batches: Arc<Batches>,
     /// Starts with the first step, wherever that is.
     prefetch: Option<Prefetch>,
@@ -99,7 +100,7 @@ struct Learner<'a> {
 }
 
 impl<'a> Learner<'a> {
-    fn new(network: &'a mut Network, job: &Job<'a>, seed: u64) -> Result<Self, MethodError> {
+    fn new(network: &'a mut Shards, job: &Job<'a>, seed: u64) -> Result<Self, MethodError> {
         let batches = Batches::new(Arc::clone(job.data), batch_options(job.params, seed)).map_err(of_data)?;
         Ok(Learner {
             network,
@@ -114,11 +115,11 @@ impl<'a> Learner<'a> {
 
 impl Gradients for Learner<'_> {
     fn len(&self) -> usize {
-        self.network.len()
+        self.network.network().len()
     }
 
     fn statistics_len(&self) -> usize {
-        self.network.statistics_len()
+        self.network.network().statistics_len()
     }
 
     fn steps_per_epoch(&self) -> u64 {

@@ -20,6 +20,10 @@ pub struct CommonParams {
     /// leave out the last batch of an epoch where it is shorter than the others
     #[param(default = false)]
     pub drop_last: bool,
+    /// parts of a batch that are computed side by side, a thread each; the result depends on it, but never on how many threads there are
+    /// (networks with BatchNorm and batches below 64 examples are not cut)
+    #[param(range = 1..=64, default = 2)]
+    pub shards: usize,
     /// time in front of the schedule in which the learning rate rises from 0 to the schedule's first value
     #[param(unit = span, default = Span::epochs(0.0))]
     pub warmup: Span,

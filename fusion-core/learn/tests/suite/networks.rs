@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use fusion_data::{BatchOptions, Batches, Dataset};
 use fusion_learn::record::{Collect, CollectParams};
+use fusion_learn::shards::Shards;
 use fusion_learn::train::{Job, Quiet, Resume, TrainError, TrainParams, Trained, Watch, train};
 use fusion_network::{Architecture, Device, Flat, Network, Norm, StepOptions};
 use fusion_sdk::batch::{Batch, Targets, Values};
@@ -25,11 +26,11 @@ pub(crate) fn clouds(n: usize, seed: u64) -> Arc<Dataset> {
     Arc::new(Dataset::of_rows(rows, 2, Targets::Classes(labels), 3).unwrap())
 }
 
-pub(crate) fn network(arguments: Json) -> (Network, Flat) {
+pub(crate) fn network(arguments: Json) -> (Shards, Flat) {
     let mut all = json!({ "inputs": 2, "hidden": [8], "outputs": 3 });
     all.as_object_mut().unwrap().extend(arguments.as_object().unwrap().clone());
     let architecture = Architecture::parse("mlp", all.as_object().unwrap()).unwrap();
-    let network = Network::new(&architecture, &Device::flex()).unwrap();
+    let network = Shards::new(&architecture, &Device::flex(), 1, 1).unwrap();
     let flat = network.flatten(&architecture.initial(1)).unwrap();
     (network, flat)
 }
@@ -192,4 +193,51 @@ fn what_does_not_suit_the_network_is_an_error() {
     assert!(failed(json!({}), &odd).contains("drop the last batch"));
     assert!(failed(json!({ "drop_last": true, "batch": 64 }), &odd).contains("do not fill one batch"));
     train(networks, &start, &job(&read(json!({ "drop_last": true })), &odd)).unwrap();
+}
+
+/// Parts of a batch are added in their own order, so threads change nothing; and the sum is that of the whole batch up to the rounding of
+/// f32 sums in another order (losses near 1, gradients near 0.1).
+#[test]
+fn shards_give_the_same_bits_on_any_number_of_threads() {
+    let data = clouds(150, 0);
+    let mut batch = empty();
+    data.gather(&(0..150).collect::<Vec<_>>(), &mut batch);
+    let arguments = json!({ "inputs": 2, "hidden": [8], "outputs": 3 });
+    let architecture = Architecture::parse("mlp", arguments.as_object().unwrap()).unwrap();
+    let once = |shards, threads| {
+        let mut network = Shards::new(&architecture, &Device::flex(), shards, threads).unwrap();
+        let weights = network.flatten(&architecture.initial(1)).unwrap().weights;
+        let mut gradient = vec![f32::NAN; weights.len()];
+        let step = network.gradient(&weights, &batch, &StepOptions::default(), &mut gradient).unwrap();
+        (step, gradient)
+    };
+    let (whole, of_whole) = once(1, 1);
+    for shards in [2, 3, 4] {
+        let first = once(shards, 1);
+        for threads in [2, 3, 5] {
+            assert_eq!(first, once(shards, threads), "{shards} shards on {threads} threads");
+        }
+        let (step, gradient) = first;
+        assert_eq!((step.correct, step.predictions), (whole.correct, whole.predictions));
+        assert!((step.loss - whole.loss).abs() < 1e-6);
+        assert!(gradient.iter().zip(&of_whole).all(|(a, b)| (a - b).abs() < 1e-6));
+    }
+}
+
+/// A network with BatchNorm sees whole batches, whatever `shards` says.
+#[test]
+fn batch_norm_is_not_cut() {
+    let data = clouds(150, 0);
+    let mut batch = empty();
+    data.gather(&(0..150).collect::<Vec<_>>(), &mut batch);
+    let arguments = json!({ "inputs": 2, "hidden": [8], "outputs": 3, "norm": "batch" });
+    let architecture = Architecture::parse("mlp", arguments.as_object().unwrap()).unwrap();
+    let once = |shards| {
+        let mut network = Shards::new(&architecture, &Device::flex(), shards, 2).unwrap();
+        let weights = network.flatten(&architecture.initial(1)).unwrap().weights;
+        let mut gradient = vec![0.0; weights.len()];
+        let step = network.gradient(&weights, &batch, &StepOptions::default(), &mut gradient).unwrap();
+        (step, gradient)
+    };
+    assert_eq!(once(1), once(4));
 }

@@ -2,6 +2,7 @@
 
 use fusion_data::BatchOptions;
 use fusion_learn::objective::NetworkObjective;
+use fusion_learn::shards::Shards;
 use fusion_network::Flat;
 use fusion_sdk::Context;
 use fusion_sdk::connect::Search;
@@ -12,9 +13,9 @@ use super::super::results::{Facts, Result as StepResult};
 use super::super::run::Runtime;
 use super::super::{Feed, Step};
 use super::watch::Working;
-use super::{BATCH, File, Made, sections};
+use super::{BATCH, File, Made, SHARDS, sections};
 use crate::engine::RunError;
-use crate::method::DEFAULT_BATCH;
+use crate::method::{DEFAULT_BATCH, DEFAULT_SHARDS};
 
 pub(super) fn run(runtime: &Runtime<'_>, step: &Step, threads: usize) -> Result<Made, RunError> {
     let method = runtime
@@ -24,6 +25,8 @@ pub(super) fn run(runtime: &Runtime<'_>, step: &Step, threads: usize) -> Result<
         .ok_or_else(|| runtime.failed(step, "the method is not there", None))?;
     let mut settings = step.settings.clone();
     settings.remove("seed");
+    let shards =
+        settings.remove(SHARDS).and_then(|shards| shards.as_u64()).unwrap_or(DEFAULT_SHARDS) as usize;
     let size = settings.remove(BATCH).and_then(|size| size.as_u64()).unwrap_or(DEFAULT_BATCH) as usize;
     let kernel =
         method.prepare(&settings, step.inputs.len()).map_err(|error| runtime.refused(step, error))?;
@@ -35,7 +38,8 @@ pub(super) fn run(runtime: &Runtime<'_>, step: &Step, threads: usize) -> Result<
             flats.push(runtime.flat(step, input, &network)?);
         }
     }
-    let mut own = runtime.build(step, architecture)?;
+    let mut own = Shards::new(architecture, &runtime.device, shards, threads)
+        .map_err(|error| runtime.failed(step, error.to_string(), None))?;
     let mut objective = match step.data.iter().find(|(role, _)| role == "data") {
         None => None,
         Some((_, node)) => {
@@ -58,7 +62,7 @@ pub(super) fn run(runtime: &Runtime<'_>, step: &Step, threads: usize) -> Result<
         seed: step.seed,
         context: Context::new(&watch),
     };
-    let pool = super::pool(threads.min(1)).map_err(RunError::Threads)?;
+    let pool = super::pool(1).map_err(RunError::Threads)?;
     let path = pool.install(|| kernel.connect(search)).map_err(|error| runtime.refused(step, error))?;
     let mut facts = Facts::new();
     facts.insert("points".to_owned(), path.points.len() as f64);

@@ -52,6 +52,9 @@ pub(super) fn file_name(part: &str) -> String {
 /// The setting of methods that connect which is the engine's own: examples of a batch.
 pub(super) const BATCH: &str = "batch";
 
+/// The other: parts of a batch that are computed side by side.
+pub(super) const SHARDS: &str = "shards";
+
 /// The file with a path's points.
 pub(super) const PATH: &str = "path.safetensors";
 /// The file with what lies between them.
@@ -115,6 +118,7 @@ pub(crate) fn check(
     own.remove("seed");
     if learned.path.is_some() {
         own.remove(BATCH);
+        own.remove(SHARDS);
     }
     match (verb, &learned.path) {
         (_, Some(path)) => path.prepare(&own, models).map(|_| ()),

@@ -1,6 +1,7 @@
 //! `train`: the loop of `fusion-learn` on the stage's network and data, with checkpoints in the store so that a kill costs little.
 
 use fusion_learn::record::{Collect, CollectParams};
+use fusion_learn::shards::Shards;
 use fusion_learn::train::{Job, Resume, TrainError, TrainParams, Trained, train};
 use fusion_network::{Flat, Network};
 use fusion_sdk::{MethodError, Params as _};
@@ -43,12 +44,17 @@ pub(super) fn run(
     };
     let validate = dataset("validate")?;
     let architecture = runtime.architecture(step);
-    let mut networks: Vec<Network> =
-        (0..params.replicas()).map(|_| runtime.build(step, architecture)).collect::<Result<_, _>>()?;
+    // Replicas come first: a network of its own uses a thread better than a part of a batch.
+    let side_by_side = threads.min(params.replicas());
+    let each = (threads / side_by_side.max(1)).max(1);
+    let mut networks = (0..params.replicas())
+        .map(|_| Shards::new(architecture, &runtime.device, params.common.shards, each))
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(|error| runtime.failed(step, error.to_string(), None))?;
     let Some(start) = step.inputs.first() else {
         return Err(runtime.failed(step, "there is no network to train", None));
     };
-    let start = runtime.flat(step, start, &networks[0])?;
+    let start = runtime.flat(step, start, networks[0].network())?;
     let folder = runtime.store.unfinished(&step.key);
     std::fs::create_dir_all(&folder)
         .map_err(|error| runtime.failed(step, format!("`{}`: {error}", folder.display()), None))?;
@@ -64,10 +70,10 @@ pub(super) fn run(
         watch: &watch,
     };
     // Matrix products that are split among threads add up in another order: a pool of its own decides, not the machine.
-    let pool = super::pool(threads.min(params.replicas())).map_err(RunError::Threads)?;
+    let pool = super::pool(side_by_side).map_err(RunError::Threads)?;
     let trained =
         pool.install(|| train(&mut networks, &start, &job)).map_err(|error| failed(runtime, step, error))?;
-    made(runtime, step, &networks[0], &trained, data.len())
+    made(runtime, step, networks[0].network(), &trained, data.len())
 }
 
 fn failed(runtime: &Runtime<'_>, step: &Step, error: TrainError) -> RunError {

@@ -3,12 +3,15 @@
 use std::collections::BTreeSet;
 
 use fusion_dsl::codes::Code;
+use fusion_dsl::descriptor::Space;
 use fusion_dsl::diag::Diagnostic;
 use fusion_dsl::graph::{Formula, Node, NodeId, NodeKind, Ref, Setting, Value};
+use fusion_dsl::span::Span;
 
 use super::super::build::Builder;
 use super::super::models::resolve;
-use crate::experiment::{Pending, ReportPlan};
+use crate::experiment::save::PATH;
+use crate::experiment::{Pending, ReportPlan, SavePlan};
 
 /// Extensions that reports can have.
 const FORMATS: [&str; 5] = ["html", "htm", "json", "csv", "svg"];
@@ -48,6 +51,45 @@ impl Builder<'_> {
             title,
             span: node.span,
         });
+    }
+
+    /// Takes a `save` of a path. Says whether it did.
+    pub(in crate::plan) fn save_path(
+        &mut self,
+        input: &Ref,
+        path: &str,
+        block: &[Setting],
+        span: Span,
+    ) -> bool {
+        let node = self.graph.node(input.node);
+        let NodeKind::Stage(stage) = &node.kind else { return false };
+        if stage.verb.result() != Space::Path {
+            return false;
+        }
+        if self.experiment.step(input.node).is_none() {
+            return true; // the stage is broken, and has been reported
+        }
+        let own = |setting: &&Setting| setting.name == "overwrite";
+        if let Some(setting) = block.iter().find(|setting| !own(setting)) {
+            let message = format!(
+                "`{}` is for checkpoints; a path is saved as the f32 checkpoints of its points",
+                setting.name
+            );
+            self.error(Diagnostic::new(Code::CannotSave, setting.span, message).help("remove it"));
+            return true;
+        }
+        let overwrite = self.options.overwrite
+            || block.iter().filter(own).any(|setting| matches!(setting.value, Value::Bool(true)));
+        let target = resolve(&self.options.root, path);
+        if target.exists() && !(overwrite || target.join(PATH).is_file()) {
+            let diagnostic = Diagnostic::new(Code::TargetExists, span, format!("`{path}` exists already"))
+                .note("it is no path that fusion has saved")
+                .help("`--overwrite` (or `overwrite = true` here) replaces it as a whole");
+            self.error(diagnostic);
+            return true;
+        }
+        self.experiment.saves.push(SavePlan { input: input.node, path: path.to_owned(), target, span });
+        true
     }
 
     /// Takes an `expect` that only results can decide. Says whether it did.

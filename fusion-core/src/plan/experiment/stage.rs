@@ -5,7 +5,7 @@ use std::sync::Arc;
 use fusion_dsl::codes::Code;
 use fusion_dsl::descriptor::{Space, Verb};
 use fusion_dsl::diag::Diagnostic;
-use fusion_dsl::graph::{Collect, Edge, Node, NodeId, NodeKind, Ref, Stage};
+use fusion_dsl::graph::{Edge, Node, NodeId, NodeKind, Ref, Stage};
 use fusion_dsl::span::Span;
 use fusion_sdk::MethodError;
 use serde_json::{Map, Value as Json};
@@ -51,6 +51,7 @@ impl<'a> Builder<'a> {
         let architecture = inputs.iter().find_map(|input| self.architecture_of(&input.feed));
         if !self.same_architecture(stage, &inputs, architecture)
             || !self.statistics_have_a_policy(stage, method, &inputs, &settings)
+            || !self.statistics_have_data(stage, &inputs, &settings, &data)
             || !self.data_fits(stage, architecture, &data)
         {
             return;
@@ -79,7 +80,7 @@ impl<'a> Builder<'a> {
             method: stage.method.clone(),
             task,
             seed: settings.get("seed").and_then(Json::as_u64).unwrap_or(0),
-            key: step_key(&content, &self.fingerprints(&inputs, &data, &stage.collects), self.options),
+            key: step_key(&content, &self.fingerprints(stage, &inputs, &data), self.options),
             cached: false,
             settings,
             architecture,
@@ -263,6 +264,38 @@ impl<'a> Builder<'a> {
         false
     }
 
+    /// Statistics that are measured again need data to measure them on.
+    fn statistics_have_data(
+        &mut self,
+        stage: &Stage,
+        inputs: &[Input],
+        settings: &Map<String, Json>,
+        data: &[(String, NodeId)],
+    ) -> bool {
+        let counted =
+            settings.get(POLICY).and_then(Json::as_str).is_some_and(|word| ["reset", "ema"].contains(&word));
+        let normed = inputs.iter().any(|input| {
+            let index = self.architecture_of(&input.feed);
+            index.is_some_and(|index| self.experiment.architectures[index].has_batch_norm())
+        });
+        if !counted || !normed || data.iter().any(|(role, _)| role == "train") {
+            return true;
+        }
+        let span = stage
+            .settings
+            .iter()
+            .find(|setting| setting.name == POLICY)
+            .map_or(stage.method_span, |one| one.span);
+        let diagnostic = Diagnostic::new(
+            Code::NoStatistics,
+            span,
+            "the statistics are to be measured with training data, and none is connected",
+        )
+        .help("add `train NAME` with the data that the networks were trained on");
+        self.error(diagnostic);
+        false
+    }
+
     /// Data sets must be what the network takes and answers.
     fn data_fits(&mut self, stage: &Stage, architecture: Option<usize>, data: &[(String, NodeId)]) -> bool {
         let Some(index) = architecture else { return true };
@@ -313,20 +346,26 @@ impl<'a> Builder<'a> {
     }
 
     /// What the result depends on beyond the recipe's text.
-    fn fingerprints(&self, inputs: &[Input], data: &[(String, NodeId)], collects: &[Collect]) -> Vec<String> {
-        // Names are no content, but files and scores are called by them.
-        let mut found: Vec<String> = collects.iter().map(|collect| collect.name.clone()).collect();
+    fn fingerprints(&self, stage: &Stage, inputs: &[Input], data: &[(String, NodeId)]) -> Vec<String> {
+        // Names are no content, but files are called by those of clauses, and scores by those of what was measured.
+        let named = matches!(stage.verb, Verb::Evaluate | Verb::Ensemble);
+        let mut found: Vec<String> = stage.collects.iter().map(|collect| collect.name.clone()).collect();
         for input in inputs {
-            found.push(input.name.clone());
+            if named {
+                found.push(input.name.clone());
+            }
             match &input.feed {
                 Feed::Fresh { .. } => {}
                 Feed::Result(node) => found.extend(self.experiment.step(*node).map(|step| step.key.clone())),
                 Feed::Model { view, .. } => found.push(self.view_key(view)),
             }
         }
-        found.extend(
-            data.iter().filter_map(|(_, node)| self.experiment.data.get(node)).map(|plan| plan.key.clone()),
-        );
+        for plan in data.iter().filter_map(|(_, node)| self.experiment.data.get(node)) {
+            if named {
+                found.push(plan.name.clone());
+            }
+            found.push(plan.key.clone());
+        }
         found
     }
 
