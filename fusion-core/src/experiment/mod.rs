@@ -92,6 +92,13 @@ impl Experiment {
             .collect()
     }
 
+    /// Where a step stands in the recipe: by item, then by the index of its loop. The graph's own order goes by content.
+    pub(crate) fn place(&self, name: &str) -> (Span, u64) {
+        let span = self.steps.iter().find(|step| step.name == name).map_or(Span::NONE, |step| step.span);
+        let index = name.rsplit_once('[').and_then(|(_, index)| index.trim_end_matches(']').parse().ok());
+        (span, index.unwrap_or(0))
+    }
+
     /// The step of a node.
     pub fn step(&self, node: NodeId) -> Option<&Step> {
         self.steps.iter().find(|step| step.node == node)

@@ -120,10 +120,7 @@ pub(crate) fn execute(
     }
     outcome.paths = super::save::write(&runtime)?;
     outcome.results = runtime.results.clone();
-    // As the recipe has them; the graph's own order goes by content.
-    let place =
-        |run: &StepRun| plan.experiment.steps.iter().find(|step| step.name == run.name).map(|step| step.span);
-    outcome.steps.sort_by_key(place);
+    outcome.steps.sort_by_key(|run| plan.experiment.place(&run.name));
     Ok((runtime.plan, outcome))
 }
 
@@ -402,7 +399,9 @@ impl Runtime<'_> {
 impl Outcome {
     /// Decides the `expect`s that waited.
     pub(crate) fn decide(&mut self, plan: &Plan) {
-        for pending in &plan.experiment.pending {
+        let mut pending: Vec<_> = plan.experiment.pending.iter().collect();
+        pending.sort_by_key(|pending| pending.span);
+        for pending in pending {
             let mut values = Vec::new();
             let holds = matches!(self.evaluate(plan, &pending.formula, &mut values), Some(Fact::Bool(true)));
             self.expects.push(Verdict { text: pending.text.clone(), holds, values });
@@ -430,10 +429,20 @@ impl Outcome {
                     Some(value) => Some(*value),
                     None => plan.header_fact(*node, fact),
                 };
-                // What was not measured fails the condition, and is shown.
-                let value = Fact::Number(value.unwrap_or(f64::NAN));
-                values.push((name, value.clone()));
-                Some(value)
+                // What was not measured fails the condition, and says what was.
+                let Some(value) = value else {
+                    let known = self.results.get(node).map(|result| result.facts.keys().map(String::as_str));
+                    let known: Vec<&str> = known.into_iter().flatten().collect();
+                    let near = fusion_dsl::suggest::closest(fact, known.iter().copied());
+                    let text = match near {
+                        Some(near) => format!("is not known; did you mean `{near}`?"),
+                        None => format!("is not known; there are {}", fusion_dsl::suggest::list(known, 12)),
+                    };
+                    values.push((name, Fact::Text(text)));
+                    return None;
+                };
+                values.push((name, Fact::Number(value)));
+                Some(Fact::Number(value))
             }
             Formula::Unary { op, operand } => match (op.as_str(), self.evaluate(plan, operand, values)?) {
                 ("-", Fact::Number(number)) => Some(Fact::Number(-number)),

@@ -59,21 +59,22 @@ fn assemble(
     // What was asked for comes first, then all that it was made from, as it was made.
     let asked: Vec<NodeId> = report.inputs.clone();
     let made_from = closure(plan, &asked);
-    let order = asked.iter().copied().chain(
-        plan.experiment
-            .steps
-            .iter()
-            .map(|step| step.node)
-            .filter(|node| made_from.contains(node) && !asked.contains(node)),
-    );
+    let mut others: Vec<_> = plan
+        .experiment
+        .steps
+        .iter()
+        .filter(|step| made_from.contains(&step.node) && !asked.contains(&step.node))
+        .collect();
+    others.sort_by_key(|step| plan.experiment.place(&step.name));
+    let order = asked.iter().copied().chain(others.iter().map(|step| step.node));
     let sections = order
         .filter_map(|node| outcome.results.get(&node))
         .flat_map(|result| result.sections.iter().cloned())
         .collect();
-    let stages = plan
-        .experiment
-        .steps
-        .iter()
+    let mut in_order: Vec<_> = plan.experiment.steps.iter().collect();
+    in_order.sort_by_key(|step| plan.experiment.place(&step.name));
+    let stages = in_order
+        .into_iter()
         .filter(|step| step.verb.is_some())
         .filter_map(|step| {
             let run = steps.get(step.name.as_str())?;

@@ -7,7 +7,7 @@ use fusion_data::{BatchOptions, Batches, Dataset};
 use fusion_learn::record::{Collect, CollectParams};
 use fusion_learn::shards::Shards;
 use fusion_learn::train::{Job, Quiet, Resume, TrainError, TrainParams, Trained, Watch, train};
-use fusion_network::{Architecture, Device, Flat, Network, Norm, StepOptions};
+use fusion_network::{Architecture, Device, Flat, Norm, StepOptions};
 use fusion_sdk::batch::{Batch, Targets, Values};
 use fusion_sdk::optim::Optimizer;
 use fusion_sdk::rng::Key;
