@@ -200,6 +200,8 @@ pub struct Step {
     pub settings: Map<String, Json>,
     /// Seed of its random stream.
     pub seed: u64,
+    /// Whether the recipe gives the seed; otherwise it is drawn from the stage's content.
+    pub seeded: bool,
     /// Index of the architecture of its models.
     pub architecture: Option<usize>,
     /// Models, paths, ensembles in the order of the method's ports.

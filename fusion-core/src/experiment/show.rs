@@ -85,21 +85,18 @@ fn assemble(
                 status: if run.cached { Status::Cached } else { Status::Ran },
                 seconds: run.seconds,
                 cost: run.cost.clone(),
+                // Where there is one network, every line would say the same.
                 notes: step
                     .architecture
+                    .filter(|_| plan.experiment.architectures.len() > 1)
                     .map(|index| plan.experiment.architectures[index].to_string())
                     .into_iter()
                     .collect(),
             })
         })
         .collect();
-    let mut seeds: Vec<u64> = plan
-        .experiment
-        .steps
-        .iter()
-        .filter(|step| step.settings.contains_key("seed"))
-        .map(|step| step.seed)
-        .collect();
+    let mut seeds: Vec<u64> =
+        plan.experiment.steps.iter().filter(|step| step.seeded).map(|step| step.seed).collect();
     seeds.sort_unstable();
     seeds.dedup();
     let expects = outcome

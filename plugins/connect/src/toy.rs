@@ -99,7 +99,10 @@ pub(crate) struct Quadratic;
 
 impl Quadratic {
     #[allow(clippy::new_ret_no_self)]
-    pub(crate) fn new(centre: &[f64], curvature: &[f64]) -> Smooth<impl Fn(&[f64], &mut [f64]) -> f64 + Send> {
+    pub(crate) fn new(
+        centre: &[f64],
+        curvature: &[f64],
+    ) -> Smooth<impl Fn(&[f64], &mut [f64]) -> f64 + Send> {
         let (centre, curvature) = (centre.to_vec(), curvature.to_vec());
         Smooth::new(centre.len(), move |at, gradient| {
             let mut loss = 0.0;

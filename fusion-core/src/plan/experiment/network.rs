@@ -78,6 +78,7 @@ impl Builder<'_> {
             task: Task::Network { seed: seed.unwrap_or(0), from, map },
             settings,
             seed: seed.unwrap_or(0),
+            seeded: given_seed(block),
             architecture: Some(index),
             inputs: Vec::new(),
             data: Vec::new(),
@@ -121,4 +122,9 @@ impl Builder<'_> {
     pub(super) fn stored(&self, key: &str) -> bool {
         crate::experiment::Store::new(&self.experiment.store).has(key)
     }
+}
+
+/// Whether a block says its seed; one that the language has drawn has no place.
+pub(super) fn given_seed(block: &[Setting]) -> bool {
+    block.iter().any(|setting| setting.name == "seed" && !setting.span.is_none())
 }

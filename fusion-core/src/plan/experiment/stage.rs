@@ -13,6 +13,7 @@ use serde_json::{Map, Value as Json};
 use super::super::build::Builder;
 use super::super::ir::{NetworkOf, Origin, View};
 use super::super::places::Places;
+use super::network::given_seed;
 use super::{parts, settings};
 use crate::experiment::{Feed, Input, Step, Task, stages, step_key};
 use crate::method::Learned;
@@ -79,6 +80,7 @@ impl<'a> Builder<'a> {
             verb: Some(stage.verb),
             method: stage.method.clone(),
             task,
+            seeded: given_seed(&stage.settings),
             seed: settings.get("seed").and_then(Json::as_u64).unwrap_or(0),
             key: step_key(&content, &self.fingerprints(stage, &inputs, &data), self.options),
             cached: false,
