@@ -10,6 +10,8 @@ use tempfile::TempDir;
 /// A folder of its own for each test.
 pub(crate) struct Space {
     folder: TempDir,
+    /// What the command remembers: nobody else's.
+    cache: TempDir,
 }
 
 /// What a call of the command gave.
@@ -141,7 +143,7 @@ pub(crate) fn listing(path: &Path) -> BTreeMap<String, Vec<u8>> {
 
 impl Space {
     pub(crate) fn new() -> Self {
-        Space { folder: tempfile::tempdir().unwrap() }
+        Space { folder: tempfile::tempdir().unwrap(), cache: tempfile::tempdir().unwrap() }
     }
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {
@@ -195,6 +197,8 @@ impl Space {
         command.env_remove("NO_COLOR").env_remove("RUST_BACKTRACE").stdin(Stdio::null());
         // Plugins of whoever runs the tests are none of theirs.
         command.env_remove("FUSION_PLUGIN_PATH").env("XDG_DATA_HOME", self.path("data"));
+        // Nor is what other runs have found out.
+        command.env_remove("FUSION_DATA").env("FUSION_CACHE", self.cache.path());
         command
     }
 

@@ -11,10 +11,14 @@ use fusion_dsl::span::Span;
 use super::super::build::Builder;
 use super::super::models::resolve;
 use crate::experiment::save::PATH;
-use crate::experiment::{Pending, ReportPlan, SavePlan};
+use crate::experiment::{Input, Pending, ReportPlan, SavePlan};
 
 /// Extensions that reports can have.
 const FORMATS: [&str; 5] = ["html", "htm", "json", "csv", "svg"];
+
+/// Methods of `evaluate` whose values are `MODEL` and `MODEL.METRIC`.
+const NAMED_AFTER_MODELS: [&str; 7] =
+    ["accuracy", "loss", "cross_entropy", "perplexity", "brier", "ece", "per_class"];
 
 /// What headers tell of a model.
 const OF_HEADERS: [&str; 4] = ["parameters", "layers", "tensors", "bytes"];
@@ -97,12 +101,54 @@ impl Builder<'_> {
         if !self.needs_results(formula) {
             return false;
         }
+        self.check_names(formula);
         self.experiment.pending.push(Pending {
             text: text.to_owned(),
             formula: formula.clone(),
             span: node.span,
         });
         true
+    }
+
+    /// Values of methods that measure models are called after these: a name that will not be there is a mistake now, not after hours of
+    /// training.
+    fn check_names(&mut self, formula: &Formula) {
+        match formula {
+            Formula::Value(_) => {}
+            Formula::Unary { operand, .. } => self.check_names(operand),
+            Formula::Binary { left, right, .. } => {
+                self.check_names(left);
+                self.check_names(right);
+            }
+            Formula::Fact { node, fact, span } => {
+                let Some(step) = self.experiment.step(*node) else { return };
+                let one = step.inputs.iter().filter(|input| input.role == "from").count() == 1;
+                let of_input = |input: &Input| {
+                    fact.strip_prefix(input.name.as_str())
+                        .is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+                };
+                if !NAMED_AFTER_MODELS.contains(&step.method.as_str())
+                    || step.inputs.iter().any(of_input)
+                    || one && !fact.contains('.')
+                {
+                    return;
+                }
+                let names: Vec<&str> = step.inputs.iter().map(|input| input.name.as_str()).collect();
+                let mut diagnostic = Diagnostic::new(
+                    Code::UnknownFact,
+                    *span,
+                    format!(
+                        "`{}` will have no value `{fact}`: its values are named after what it measures",
+                        step.name
+                    ),
+                );
+                diagnostic = match fusion_dsl::suggest::closest(fact, names.iter().copied()) {
+                    Some(near) => diagnostic.help(format!("did you mean `{near}`?")),
+                    None => diagnostic.help(format!("it measures {}", fusion_dsl::suggest::list(names, 8))),
+                };
+                self.error(diagnostic);
+            }
+        }
     }
 
     fn needs_results(&self, formula: &Formula) -> bool {
