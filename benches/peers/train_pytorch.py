@@ -27,6 +27,8 @@ CASES = ["mlp-128", "mlp-500", "cnn-128", "resnet20-128"]
 RATE, MOMENTUM = 1e-3, 0.9
 # Batches that `--bare` goes round.
 READY = 4
+# Steps in front of the measured ones.
+WARM = 4
 
 
 def mlp():
@@ -112,7 +114,7 @@ def work(case, bare, threads, pipe):
     """A process of several side by side: takes steps when told how many, answers with its processor time."""
     torch.set_num_threads(threads)
     training = Training(case, bare)
-    training.steps(2)
+    training.steps(WARM)
     pipe.send(None)
     while (count := pipe.recv()) > 0:
         before = time.process_time()
@@ -140,7 +142,7 @@ def measure(case, networks, threads, arguments):
 
     for pipe in pipes:
         pipe.recv()
-    steps = max(2, int(arguments.seconds / (run(2)[0] / 2)))
+    steps = max(2, int(arguments.seconds / (run(WARM)[0] / WARM)))
     costs = [run(steps) for _ in range(arguments.rounds)]
     for pipe, process in zip(pipes, processes):
         pipe.send(0)

@@ -15,6 +15,8 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// Batches that loops without the product's data go round: as many as it keeps in its caches.
 const READY: u64 = 4;
+/// Steps in front of the measured ones.
+const WARM: u64 = 4;
 
 /// Measure trainings and print images a second: the median of some rounds, with the lowest and the highest.
 ///
@@ -126,8 +128,13 @@ fn measure(case: &Case, arguments: &Arguments, out: &mut impl Write) -> Result<(
         }
     }
     let alone = Spread { networks: 1, threads: 1, shards: 1 };
-    let first = run(&training, Loop::Bare, alone, 2, &more)?.wall / 2.0;
-    let steps = ((arguments.seconds / first) as u64).max(2);
+    // First steps fault in memory and start threads: neither the length of a measurement nor a rate shall have that in it.
+    for row in &rows {
+        run(&training, row.which, row.spread, WARM, &more)?;
+    }
+    let steps =
+        (arguments.seconds / (run(&training, Loop::Bare, alone, WARM, &more)?.wall / WARM as f64)) as u64;
+    let steps = steps.max(2);
     for _ in 0..arguments.rounds {
         for row in &mut rows {
             row.costs.push(run(&training, row.which, row.spread, steps, &more)?);
