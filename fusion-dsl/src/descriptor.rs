@@ -106,8 +106,8 @@ pub enum Space {
     Delta,
     /// A curve through weight space.
     Path,
-    /// A map of units onto units.
-    Permutation,
+    /// A transform of units for each node of a network's symmetries.
+    Alignment,
     /// Several models whose outputs are combined.
     Ensemble,
     /// Named numbers.
@@ -123,7 +123,7 @@ impl Space {
             Space::Model => "model",
             Space::Delta => "delta",
             Space::Path => "path",
-            Space::Permutation => "permutation",
+            Space::Alignment => "alignment",
             Space::Ensemble => "ensemble",
             Space::Scores => "scores",
             Space::Dataset => "dataset",
@@ -170,6 +170,8 @@ pub enum KernelClass {
     Route,
     /// Models in, a path out (`connect`).
     Path,
+    /// Models in, the same models with their units in another order out (`align`).
+    Align,
     /// A network and data (`train`, `evaluate`, …): the method runs the network.
     Learn,
 }
@@ -184,6 +186,7 @@ impl KernelClass {
             KernelClass::WholeModel => "whole model",
             KernelClass::Route => "route",
             KernelClass::Path => "path between models",
+            KernelClass::Align => "units brought into one order",
             KernelClass::Learn => "network with data",
         }
     }

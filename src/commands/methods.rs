@@ -189,7 +189,7 @@ pub(crate) fn example(method: &MethodDescriptor) -> String {
     }
     let mut out = format!("{} result using {} {{\n", method.verb, method.id);
     let specs = method.parameters();
-    let learned = matches!(method.kernel, KernelClass::Path | KernelClass::Learn);
+    let learned = matches!(method.kernel, KernelClass::Path | KernelClass::Align | KernelClass::Learn);
     let mut names = if learned { ["a", "b", "c"] } else { ["chat", "code", "math"] }.into_iter();
     for port in &method.ports {
         match (port.role.as_str(), port.space) {
@@ -241,6 +241,9 @@ pub(crate) fn running(method: &MethodDescriptor) -> String {
         KernelClass::WholeModel => "needs whole models in memory",
         KernelClass::Route => "routes tensors; nothing is computed",
         KernelClass::Path => "runs the network on its device; the path is kept as flat weights",
+        KernelClass::Align => {
+            "finds a transform for each set of units that may change places, then moves them"
+        }
         KernelClass::Learn => "runs networks and data on their device",
     };
     let passes = match method.passes {

@@ -38,7 +38,9 @@ impl Method for DynamicMethod {
             Class::WholeModel => return Ok(Scope::Model),
             Class::WholeTensor => return Ok(Scope::Tensor),
             Class::Group => FUSION_SCOPE_LAYER,
-            Class::Elementwise | Class::Route | Class::Path | Class::Learn => FUSION_SCOPE_TENSOR,
+            Class::Elementwise | Class::Route | Class::Path | Class::Align | Class::Learn => {
+                FUSION_SCOPE_TENSOR
+            }
         };
         let mut answer = default;
         if let Some(scope) = self.method.scope {
@@ -69,7 +71,7 @@ impl Method for DynamicMethod {
             Class::WholeTensor | Class::Group => Prepared::Whole(Box::new(DynamicWhole(instance))),
             Class::WholeModel => Prepared::Model(Box::new(DynamicModel(instance))),
             // The last three are never read from a plugin: `describe` knows none of them.
-            Class::Elementwise | Class::Route | Class::Path | Class::Learn => {
+            Class::Elementwise | Class::Route | Class::Path | Class::Align | Class::Learn => {
                 Prepared::Elementwise(Box::new(DynamicKernel::new(instance)?))
             }
         };

@@ -288,7 +288,7 @@ impl Build<'_> {
 }
 
 fn article(space: Space) -> &'static str {
-    if space == Space::Ensemble { "an" } else { "a" }
+    if matches!(space, Space::Ensemble | Space::Alignment) { "an" } else { "a" }
 }
 
 fn are(count: u32) -> &'static str {

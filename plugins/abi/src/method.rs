@@ -15,6 +15,8 @@ pub const FUSION_SPACE_DATASET: u32 = 2;
 pub const FUSION_SPACE_PATH: u32 = 3;
 /// Models whose outputs are combined. Reserved: hosts of version 1.0 refuse it.
 pub const FUSION_SPACE_ENSEMBLE: u32 = 4;
+/// Port space: a transform of units for each node of a network's symmetries. Reserved: no method of a plugin has such ports yet.
+pub const FUSION_SPACE_ALIGNMENT: u32 = 5;
 
 /// Edges of this port may carry settings of their own.
 pub const FUSION_PORT_SETTINGS: u32 = 1;

@@ -42,6 +42,8 @@ pub enum Space {
     Path,
     /// Models whose outputs are combined.
     Ensemble,
+    /// What an align method has found: see [`crate::alignment::Alignment`].
+    Alignment,
 }
 
 /// How the engine calls a method.
@@ -59,6 +61,8 @@ pub enum Class {
     Route,
     /// A path between models: [`crate::connect::Connect`].
     Path,
+    /// Units of models brought into one order: [`crate::align::Align`].
+    Align,
     /// Built into the engine: it trains, repairs, combines outputs or measures on networks and data.
     Learn,
 }

@@ -22,6 +22,8 @@
 extern crate self as fusion_sdk;
 
 mod about;
+pub mod align;
+pub mod alignment;
 pub mod assign;
 pub mod batch;
 pub mod connect;
@@ -42,6 +44,7 @@ pub mod rng;
 pub mod schedule;
 pub mod select;
 pub mod stats;
+pub mod symmetry;
 mod task;
 pub mod testing;
 mod whole;

@@ -144,6 +144,7 @@ fn one(session: &Session, method: &MethodDescriptor, width: usize) -> String {
         KernelClass::WholeModel => "whole model",
         KernelClass::Route => "route",
         KernelClass::Path => "path",
+        KernelClass::Align => "alignment",
         KernelClass::Learn => "network",
     };
     let mut facts = vec![format!("kernel {kernel}"), format!("version {}", method.version)];

@@ -1,8 +1,8 @@
 //! Descriptors: what `About` and the schemas say, in the structs of the contract. Made once and never freed.
 
 use fusion_abi::{
-    FUSION_ABI_MAJOR, FUSION_ABI_MINOR, FUSION_NEEDS_RNG, FUSION_PORT_SETTINGS, FUSION_SPACE_DATASET,
-    FUSION_SPACE_DELTA, FUSION_SPACE_ENSEMBLE, FUSION_SPACE_PATH, FUSION_SPACE_WEIGHTS,
+    FUSION_ABI_MAJOR, FUSION_ABI_MINOR, FUSION_NEEDS_RNG, FUSION_PORT_SETTINGS, FUSION_SPACE_ALIGNMENT,
+    FUSION_SPACE_DATASET, FUSION_SPACE_DELTA, FUSION_SPACE_ENSEMBLE, FUSION_SPACE_PATH, FUSION_SPACE_WEIGHTS,
     FUSION_THREADING_PARALLEL, fusion_method, fusion_plugin, fusion_port, fusion_str,
 };
 
@@ -74,6 +74,7 @@ fn port(port: &Port) -> fusion_port {
             Space::Dataset => FUSION_SPACE_DATASET,
             Space::Path => FUSION_SPACE_PATH,
             Space::Ensemble => FUSION_SPACE_ENSEMBLE,
+            Space::Alignment => FUSION_SPACE_ALIGNMENT,
         },
         flags: if port.settings { FUSION_PORT_SETTINGS } else { 0 },
         min: port.min,

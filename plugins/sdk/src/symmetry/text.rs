@@ -1,0 +1,250 @@
+//! Symmetries as text, to be read, declared in a recipe, or kept in a file beside a checkpoint.
+//!
+//! ```text
+//! symmetries 1
+//! node stream[768]
+//! node head[12]
+//! node dv[64] in head
+//! attn.v.weight = head · dv, reads stream
+//! attn.o.weight = stream, reads head · dv
+//! bn.running_var (variance) = stream
+//! ```
+//! Lines in any order of tensors; nodes before their use; `*` may stand for `·`; `#` begins a comment; `1` is an axis of length 1.
+
+use std::fmt;
+
+use super::{
+    Axis, Factor, Node, NodeId, Origin, Product, Side, Symmetries, SymmetryError, TensorAxes, TensorRole,
+};
+
+/// A text that is no description.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum TextError {
+    /// A line that cannot be read.
+    #[error("line {line}: {message}")]
+    Line {
+        /// Counted from 1.
+        line: usize,
+        /// What is wrong, and what was expected.
+        message: String,
+    },
+    /// It reads, and contradicts itself.
+    #[error(transparent)]
+    Contradiction(#[from] SymmetryError),
+}
+
+/// First line.
+const HEADING: &str = "symmetries 1";
+
+impl fmt::Display for Symmetries {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "{HEADING}")?;
+        for node in &self.nodes {
+            write!(f, "node {}[{}]", node.name, node.size)?;
+            for (index, parent) in node.parents.iter().enumerate() {
+                let word = if index == 0 { " in " } else { ", " };
+                write!(f, "{word}{}", self.node(*parent).name)?;
+            }
+            writeln!(f, "{}", if node.scalable { " scalable" } else { "" })?;
+        }
+        for tensor in &self.tensors {
+            write!(f, "{}", tensor.name)?;
+            match tensor.role {
+                TensorRole::Parameter => {}
+                TensorRole::Mean => write!(f, " (mean)")?,
+                TensorRole::Variance => write!(f, " (variance)")?,
+            }
+            let axes: Vec<String> = tensor.axes.iter().map(|axis| self.axis_text(axis)).collect();
+            writeln!(f, " = {}", axes.join(", "))?;
+        }
+        Ok(())
+    }
+}
+
+impl Symmetries {
+    /// An axis as text.
+    #[must_use]
+    pub fn axis_text(&self, axis: &Axis) -> String {
+        let word = match axis.side {
+            Side::Writes => "",
+            Side::Reads => "reads ",
+            Side::Both => "both ",
+        };
+        let products: Vec<String> = axis.segments.iter().map(|product| self.product_text(product)).collect();
+        format!("{word}{}", products.join(" ++ "))
+    }
+
+    /// A product as text.
+    #[must_use]
+    pub fn product_text(&self, product: &[Factor]) -> String {
+        let factors: Vec<String> = product
+            .iter()
+            .map(|factor| match factor {
+                Factor::Node(id) => self.node(*id).name.clone(),
+                Factor::Pinned(length) => format!("pin[{length}]"),
+            })
+            .collect();
+        if factors.is_empty() { "1".to_owned() } else { factors.join(" · ") }
+    }
+
+    /// Reads what [`std::fmt::Display`] writes, or what a person has written like it.
+    ///
+    /// # Errors
+    /// A line cannot be read, or the whole contradicts itself ([`Symmetries::check`]).
+    pub fn parse(text: &str) -> Result<Symmetries, TextError> {
+        let mut found = Symmetries {
+            origin: Origin::Declared,
+            nodes: Vec::new(),
+            tensors: Vec::new(),
+            notes: Vec::new(),
+        };
+        for (index, line) in text.lines().enumerate() {
+            let line = line.split('#').next().unwrap_or_default().trim();
+            if line.is_empty() || line == HEADING {
+                continue;
+            }
+            let read = match line.strip_prefix("node ") {
+                Some(rest) if !rest.contains('=') => found.read_node(rest.trim()),
+                _ => found.read_tensor(line),
+            };
+            read.map_err(|message| TextError::Line { line: index + 1, message })?;
+        }
+        found.check()?;
+        Ok(found)
+    }
+
+    fn read_node(&mut self, text: &str) -> Result<(), String> {
+        let (text, scalable) = match text.strip_suffix(" scalable") {
+            Some(text) => (text.trim_end(), true),
+            None => (text, false),
+        };
+        let (head, parents) = match text.split_once(" in ") {
+            Some((head, parents)) => (head.trim(), parents.trim()),
+            None => (text, ""),
+        };
+        let (name, size) = sized(head).ok_or_else(|| format!("`{head}` should be `name[units]`"))?;
+        let mut own = Vec::new();
+        for parent in parents.split(',').map(str::trim).filter(|parent| !parent.is_empty()) {
+            let id = self.known(parent)?;
+            own.push(id);
+            own.extend(self.node(id).parents.iter().copied());
+        }
+        own.sort_unstable();
+        own.dedup();
+        self.nodes.push(Node { name: name.to_owned(), size, parents: own, scalable });
+        Ok(())
+    }
+
+    fn read_tensor(&mut self, line: &str) -> Result<(), String> {
+        let (name, axes) = line
+            .split_once(" = ")
+            .ok_or_else(|| format!("`{line}` should be `tensor = axis, axis` or `node name[units]`"))?;
+        let name = name.trim();
+        let (name, role) = match name.rsplit_once(" (") {
+            Some((name, "mean)")) => (name, TensorRole::Mean),
+            Some((name, "variance)")) => (name, TensorRole::Variance),
+            _ => (name, TensorRole::Parameter),
+        };
+        if self.tensor(name).is_some() {
+            return Err(format!("`{name}` has its axes already"));
+        }
+        let axes = axes.split(',').map(|axis| self.read_axis(axis.trim())).collect::<Result<_, _>>()?;
+        self.tensors.push(TensorAxes { name: name.to_owned(), role, axes });
+        Ok(())
+    }
+
+    fn read_axis(&self, text: &str) -> Result<Axis, String> {
+        let (side, text) = match (text.strip_prefix("reads "), text.strip_prefix("both ")) {
+            (Some(rest), _) => (Side::Reads, rest),
+            (_, Some(rest)) => (Side::Both, rest),
+            _ => (Side::Writes, text),
+        };
+        let segments =
+            text.split("++").map(|product| self.read_product(product.trim())).collect::<Result<_, _>>()?;
+        Ok(Axis { segments, side })
+    }
+
+    fn read_product(&self, text: &str) -> Result<Product, String> {
+        if text == "1" {
+            return Ok(Vec::new());
+        }
+        text.split(['·', '*'])
+            .map(|factor| {
+                let factor = factor.trim();
+                match sized(factor) {
+                    Some(("pin", length)) => Ok(Factor::Pinned(length)),
+                    Some((name, size)) => {
+                        let id = self.known(name)?;
+                        match self.node(id).size == size {
+                            true => Ok(Factor::Node(id)),
+                            false => Err(format!("`{name}` has {} units, not {size}", self.node(id).size)),
+                        }
+                    }
+                    None => self.known(factor).map(Factor::Node),
+                }
+            })
+            .collect()
+    }
+
+    fn known(&self, name: &str) -> Result<NodeId, String> {
+        self.named(name).ok_or_else(|| {
+            let known: Vec<&str> = self.nodes.iter().map(|node| node.name.as_str()).collect();
+            match known.is_empty() {
+                true => format!("there is no node `{name}`: say `node {name}[units]` before"),
+                false => format!("there is no node `{name}`; there are {}", known.join(", ")),
+            }
+        })
+    }
+}
+
+/// `name[number]`
+fn sized(text: &str) -> Option<(&str, usize)> {
+    let (name, size) = text.strip_suffix(']')?.split_once('[')?;
+    Some((name.trim(), size.trim().parse().ok()?)).filter(|(name, _)| !name.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TEXT: &str = "symmetries 1
+node stream[8]
+node kv[2]
+node r[3] in kv
+node dv[4] in kv scalable
+q.weight = kv · r · pin[4], reads stream
+v.weight = kv · dv, reads stream
+o.weight = stream, reads kv · r · dv
+qkv.weight = kv · dv ++ kv · dv, reads 1
+norm.running_var (variance) = stream
+emb.weight = pin[11], both stream
+";
+
+    #[test]
+    fn text_and_back() {
+        let read = Symmetries::parse(TEXT).unwrap();
+        assert_eq!(read.to_string(), TEXT);
+        assert_eq!(Symmetries::parse(&read.to_string()).unwrap().fingerprint(), read.fingerprint());
+        assert_eq!(read.shape(2), [8, 24]);
+        assert_eq!(read.copies(read.named("r").unwrap()), 2);
+    }
+
+    #[test]
+    fn people_write_stars_and_comments() {
+        let read =
+            Symmetries::parse("node c[4]  # channels\n\nfc.weight = pin[10], reads c * pin[49]").unwrap();
+        assert_eq!(read.shape(0), [10, 196]);
+    }
+
+    #[test]
+    fn mistakes_are_named_with_their_line() {
+        let error = |text: &str| Symmetries::parse(text).unwrap_err().to_string();
+        assert_eq!(error("node h[4]\nfc.weight = g"), "line 2: there is no node `g`; there are h");
+        assert_eq!(error("node h"), "line 1: `h` should be `name[units]`");
+        assert_eq!(error("node h[4]\nw = h[5]"), "line 2: `h` has 4 units, not 5");
+        assert_eq!(error("node h[0]\nw = h"), "the node `h` has no units");
+        assert_eq!(error("node h[4]"), "no tensor uses the node `h`");
+        let orphan = error("node p[2]\nnode c[3] in p\na = p\nw = c");
+        assert!(orphan.contains("`c`, which lies in `p`"), "{orphan}");
+    }
+}
