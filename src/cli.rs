@@ -122,6 +122,15 @@ Examples:
   fusion inspect models/llama-7b --stats       range, mean, deviation, norm and NaN of every tensor
   fusion inspect out/merged --verify           are these still the bytes that were written?")]
     Inspect(InspectArgs),
+    /// Show which units of a network may change places without changing what it computes
+    #[command(after_long_help = "\
+Examples:
+  fusion symmetries models/llama-1b                     by the names of its tensors
+  fusion symmetries 'mlp(inputs: 784, hidden: [512], outputs: 10)'
+  fusion symmetries models/llama-1b --text > models/llama-1b.symmetries    to change them by hand
+
+A text `NAME.symmetries` beside the checkpoint `NAME` is taken instead of what the names say.")]
+    Symmetries(SymmetriesArgs),
     /// Show a recipe's syntax tree or canonical graph as JSON, and turn a tree back into a recipe
     #[command(after_long_help = "\
 Examples:
@@ -165,6 +174,23 @@ Examples:
     /// Serve a plugin to the fusion that started this process
     #[command(hide = true)]
     PluginHost(PluginHostArgs),
+}
+
+/// `fusion symmetries`
+#[derive(Debug, Args)]
+pub struct SymmetriesArgs {
+    /// A checkpoint (folder or file), an architecture with its arguments as in a recipe, or a text of symmetries
+    #[arg(value_name = "MODEL", value_hint = ValueHint::AnyPath)]
+    pub model: String,
+    /// Name every layer, also where all are alike
+    #[arg(long)]
+    pub all: bool,
+    /// Print the text that can be saved, changed and declared
+    #[arg(long, conflicts_with_all = ["json", "all"])]
+    pub text: bool,
+    /// Write one JSON object to stdout
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// What to do with data sets.

@@ -25,6 +25,9 @@ pub(crate) struct Session {
 pub(crate) fn built_in() -> Registry {
     let mut registry = Registry::new();
     fusion_average::register(&mut registry);
+    for method in fusion_align::methods() {
+        registry.add_align(method);
+    }
     for method in fusion_connect::methods() {
         registry.add_path(method);
     }

@@ -10,4 +10,5 @@ pub mod experiment;
 pub mod host;
 pub mod method;
 pub mod plan;
+pub mod symmetry;
 pub mod tensor;

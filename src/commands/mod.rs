@@ -15,6 +15,7 @@ mod plan;
 pub(crate) mod plugin;
 pub(crate) mod plugin_host;
 mod run;
+mod symmetries;
 
 use crate::cli::Command;
 use crate::exit::Exit;
@@ -58,6 +59,7 @@ pub(crate) fn dispatch(session: &Session, command: Option<Command>) -> Result<Ex
         Some(Command::Explain(args)) => explain::explain(session, &args),
         Some(Command::Methods(args)) => methods::methods(session, &args),
         Some(Command::Inspect(args)) => inspect::inspect(session, &args),
+        Some(Command::Symmetries(args)) => symmetries::symmetries(session, &args),
         Some(Command::Ast(args)) => ast::ast(session, &args),
         Some(Command::Lock(args)) => lock::lock(session, &args),
         Some(Command::Data { command }) => data::data(session, &command),

@@ -124,6 +124,7 @@ fn mistakes_are_found_before_anything_is_trained() {
         ("digits:train", "digitz:train", "F0512"),
         ("hidden: [24, 24]", "hiden: [24, 24]", "F0203"),
         ("expect scores.middle <", "expect scores.midle <", "F0315"),
+        ("expect barrier.loss.height", "expect barrier.loss.hight", "F0315"),
     ];
     for (from, to, code) in cases {
         assert!(LINE.contains(from), "{from}");
@@ -131,6 +132,23 @@ fn mistakes_are_found_before_anything_is_trained() {
         let done = space.fusion(&["plan", "line.fusion"]);
         assert!(done.err.contains(code), "{to}: {}", done.err);
         assert_ne!(done.code, 0);
+    }
+    // What does not fit into the training's time, and a map of what is no plane.
+    let small = "fusion 1\ndata d from \"spirals\" { samples = 45; seed = 1 }\nmodel m of mlp(inputs: 2, hidden: [4], outputs: 2) { seed = 1 }\n";
+    for (stages, says) in [
+        (
+            "connect pair using instability { start m; data d; after = 3 epochs; epochs = 2; batch = 10; seed = 1 }",
+            "after 15 steps of a training of 10",
+        ),
+        (
+            "connect arms using subspace { start m; data d; shape = simplex; steps = 2; seed = 1 }\n\
+             evaluate map using landscape { path arms; data d }",
+            "connect NAME using plane",
+        ),
+    ] {
+        space.write("small.fusion", format!("{small}{stages}\n"));
+        let done = space.fails(&["plan", "small.fusion"], 4, "F0606");
+        assert!(done.err.contains(says), "{}", done.err);
     }
     let normed = LINE.replace("outputs: 10)", "outputs: 10, norm: batch)");
     space.write("line.fusion", normed);

@@ -3,6 +3,7 @@
 
 mod common;
 
+mod align;
 mod check;
 mod experiments;
 mod faults;
@@ -12,5 +13,7 @@ mod interrupt;
 mod other;
 mod plan;
 mod plugins;
+mod repair;
 mod run;
 mod same_bytes;
+mod symmetries;

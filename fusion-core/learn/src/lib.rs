@@ -3,5 +3,6 @@
 pub mod measure;
 pub mod objective;
 pub mod record;
+pub mod repair;
 pub mod shards;
 pub mod train;

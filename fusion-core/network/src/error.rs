@@ -155,6 +155,17 @@ pub enum NetworkError {
         /// What was given.
         found: String,
     },
+    /// A layer cannot do what is asked of it.
+    #[error("layer `{layer}`: {message}")]
+    Layer {
+        /// Its name.
+        layer: String,
+        /// What does not work.
+        message: String,
+    },
+    /// Symmetries do not hold.
+    #[error(transparent)]
+    Symmetries(#[from] crate::symmetry::SymmetriesError),
     /// The device failed.
     #[error("the device failed: {message}")]
     Device {

@@ -7,12 +7,13 @@ use burn::module::{ModuleVisitor, Param};
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use burn_capture::CaptureBackend;
 use burn_ir::{GraphIr, IrVisitorMut, TensorId, TensorIr};
+use fusion_sdk::align::When;
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 
 use crate::architecture::{Architecture, Reads};
 use crate::error::NetworkError;
-use crate::layers::{Input, Pass};
+use crate::layers::{Input, List, Listed, Pass, Taps};
 use crate::layout::Slot;
 use crate::network::Norm;
 
@@ -38,6 +39,26 @@ pub struct CapturedNetwork {
     pub input: u64,
     /// The outputs: [predictions, outputs].
     pub output: u64,
+    /// Where units can be watched, in the order of the forward pass.
+    #[serde(default)]
+    pub taps: Vec<CapturedTap>,
+}
+
+/// A place where units can be watched.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CapturedTap {
+    /// The layer, named as its tensors are, without `.weight`; blocks by their own names.
+    pub layer: String,
+    /// In front of normalisation and activation, or what the next layer takes in.
+    pub when: When,
+    /// The tensor's number in the graph; of a recurrent layer the last state's.
+    pub id: u64,
+    /// Which axis of that tensor is the units'.
+    pub axis: usize,
+    /// Units.
+    pub width: usize,
+    /// Whether BatchNorm follows, which makes up for any scale and shift of the units.
+    pub batch_norm: bool,
 }
 
 /// A tensor of the network in the graph.
@@ -70,6 +91,7 @@ pub(crate) fn capture(architecture: &Architecture) -> Result<CapturedNetwork, Ne
     let mut ids = Ids::default();
     let mut slots = Vec::new();
     let (mut input, mut output) = (0, 0);
+    let mut taps = List::default();
     let mut trouble = None;
     let captured = device.capture_scope(|scope| {
         let (model, layout) = architecture.build(&device);
@@ -92,21 +114,27 @@ pub(crate) fn capture(architecture: &Architecture) -> Result<CapturedNetwork, Ne
                 Input::Tokens(tokens)
             }
         };
-        let outputs = model.forward(batch, &mut Pass::new(Norm::Running));
+        let mut pass = Pass::new(Norm::Running);
+        pass.taps = Taps::List(List::default());
+        let outputs = model.forward(batch, &mut pass);
         output = id(outputs, &mut trouble);
+        if let Taps::List(list) = pass.taps {
+            taps = list;
+        }
         model.visit(&mut ids);
         scope.complete([TensorId::new(input)], [TensorId::new(output)])
     });
     let failed = |message: String| NetworkError::Device { message };
-    if let Some(message) = trouble.or(ids.trouble) {
+    if let Some(message) = trouble.or(ids.trouble).or(taps.trouble) {
         return Err(failed(message));
     }
     let captured = captured.map_err(|error| failed(error.to_string()))?;
-    renumbered(captured.graph, captured.values, &slots, &ids.found, [input, output]).map_err(failed)
+    renumbered(captured.graph, captured.values, &slots, &ids.found, [input, output], taps.found)
+        .map_err(failed)
 }
 
 /// A tensor's number on the capture device.
-fn id<const D: usize>(tensor: Tensor<D>, trouble: &mut Option<String>) -> u64 {
+pub(crate) fn id<const D: usize>(tensor: Tensor<D>, trouble: &mut Option<String>) -> u64 {
     match tensor.try_into_primitive::<CaptureBackend>() {
         Ok(primitive) => primitive.id().value(),
         Err(error) => {
@@ -155,6 +183,7 @@ fn renumbered(
     slots: &[Slot],
     ids: &[u64],
     [input, output]: [u64; 2],
+    taps: Vec<Listed>,
 ) -> Result<CapturedNetwork, String> {
     let mut numbers = Numbers::default();
     for operation in &mut graph.operations {
@@ -171,6 +200,15 @@ fn renumbered(
     });
     let tensors: Vec<CapturedTensor> = tensors.collect();
     let (input, output) = (numbers.of(input), numbers.of(output));
+    let taps = taps.into_iter().map(|tap| CapturedTap {
+        id: numbers.of(tap.id),
+        layer: tap.layer,
+        when: tap.when,
+        axis: tap.axis,
+        width: tap.width,
+        batch_norm: tap.batch_norm,
+    });
+    let taps = taps.collect();
     let mut constants = BTreeMap::new();
     for (id, data) in values {
         let id = numbers.of(id.value());
@@ -180,5 +218,5 @@ fn renumbered(
         }
     }
     let graph = serde_json::to_value(&graph).map_err(|error| error.to_string())?;
-    Ok(CapturedNetwork { graph, tensors, constants, input, output })
+    Ok(CapturedNetwork { graph, tensors, constants, input, output, taps })
 }

@@ -17,6 +17,7 @@
 
 mod architecture;
 mod check;
+mod correct;
 mod error;
 mod fit;
 mod graph;
@@ -25,14 +26,21 @@ mod layers;
 mod layout;
 mod load;
 mod loss;
+mod moments;
 mod network;
 mod state;
+mod symmetry;
+mod taps;
 
 pub use architecture::{Architecture, Entry, Reads};
 pub use burn::tensor::Device;
+pub use correct::{Change, Correct, Goal};
 pub use error::{ArchitectureError, Candidates, NetworkError, StateError};
 pub use fit::{Fit, Foreign};
-pub use graph::{CapturedNetwork, CapturedTensor, Constant};
+pub use graph::{CapturedNetwork, CapturedTap, CapturedTensor, Constant};
 pub use layout::{Role, TensorSpec};
+pub use moments::Moments;
 pub use network::{Feature, Network, Norm, Step, StepOptions};
 pub use state::{Data, Flat, State, StateTensor};
+pub use symmetry::{Checked, Inferred, SymmetriesError, Verified, verify};
+pub use taps::Units;

@@ -231,8 +231,13 @@ impl Network {
         contained(|| graph::capture(&self.architecture))
     }
 
+    /// Where the tensors lie.
+    pub(crate) fn layout(&self) -> &Layout {
+        &self.layout
+    }
+
     /// A run without gradients.
-    fn evaluate(
+    pub(crate) fn evaluate(
         &self,
         weights: &[f32],
         statistics: &[f32],
@@ -290,12 +295,12 @@ impl Network {
     }
 }
 
-fn device_error(message: String) -> NetworkError {
+pub(crate) fn device_error(message: String) -> NetworkError {
     NetworkError::Device { message }
 }
 
 /// Turns a panic of burn into an error. What is checked before does not come here; a device that runs out of memory does.
-fn contained<R>(body: impl FnOnce() -> Result<R, NetworkError>) -> Result<R, NetworkError> {
+pub(crate) fn contained<R>(body: impl FnOnce() -> Result<R, NetworkError>) -> Result<R, NetworkError> {
     catch_unwind(AssertUnwindSafe(body)).unwrap_or_else(|panic| {
         let text = panic.downcast_ref::<String>().map(String::as_str);
         let text = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("no message");

@@ -14,6 +14,7 @@ mod show;
 pub(crate) mod stages;
 mod store;
 mod tables;
+mod together;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -23,6 +24,7 @@ use fusion_dsl::descriptor::Verb;
 use fusion_dsl::graph::{Formula, NodeId};
 use fusion_dsl::span::Span;
 use fusion_network::Architecture;
+use fusion_sdk::symmetry::Symmetries;
 use serde::Serialize;
 use serde_json::{Map, Value as Json};
 
@@ -139,6 +141,8 @@ pub enum Feed {
     },
     /// The result of another step: a path or an ensemble.
     Result(NodeId),
+    /// What an `align` stage has found.
+    Alignment(NodeId),
 }
 
 /// An input of a step that is no data set.
@@ -171,16 +175,48 @@ pub enum Task {
         /// Name, settings, number of models (`None`: one).
         collects: Vec<(String, Map<String, Json>, Option<usize>)>,
     },
+    /// `align`.
+    Align(Arc<AlignPlan>),
     /// `connect`.
     Connect,
     /// A point of a path, or the mean of several.
     Point,
-    /// `repair using batch_norm`.
-    BatchNorm,
+    /// `repair`.
+    Repair,
     /// `ensemble`.
     Ensemble,
     /// `evaluate`.
     Evaluate,
+}
+
+/// What an `align` stage works on.
+#[derive(Clone, Debug)]
+pub struct AlignPlan {
+    /// The models: the reference first, if there is one.
+    pub models: Vec<ModelSymmetries>,
+    /// Whether there is one.
+    pub reference: bool,
+    /// Symmetries of the results, as methods see them.
+    pub target: Symmetries,
+    /// The same in the layout of files.
+    pub disk: Symmetries,
+    /// Architecture of the results; none for checkpoints without a network.
+    pub architecture: Option<usize>,
+    /// A file with an alignment that is applied.
+    pub stored: Option<PathBuf>,
+}
+
+/// The symmetries of a model.
+#[derive(Clone, Debug)]
+pub struct ModelSymmetries {
+    /// As methods see them: for networks in the layout of flat vectors.
+    pub symmetries: Symmetries,
+    /// In the layout of files.
+    pub disk: Symmetries,
+    /// Its architecture; none for checkpoints without a network.
+    pub architecture: Option<usize>,
+    /// Whether the recipe declares them.
+    pub declared: bool,
 }
 
 /// A stage.
@@ -235,7 +271,7 @@ pub struct ReportPlan {
     pub span: Span,
 }
 
-/// A `save` of a path.
+/// A `save` of a path or an alignment.
 #[derive(Clone, Debug)]
 pub struct SavePlan {
     /// The step that finds it.

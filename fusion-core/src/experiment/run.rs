@@ -366,7 +366,9 @@ impl Runtime<'_> {
             Feed::Fresh { architecture } => {
                 Ok(self.plan.experiment.architectures[*architecture].initial(step.seed))
             }
-            Feed::Result(_) => Err(self.failed(step, format!("`{}` is no model", input.name), None)),
+            Feed::Result(_) | Feed::Alignment(_) => {
+                Err(self.failed(step, format!("`{}` is no model", input.name), None))
+            }
         }
     }
 

@@ -1,4 +1,5 @@
-//! Saved paths: a folder with a checkpoint for every control point, and a file that says what lies between them.
+//! Saved paths and alignments. A path is a folder with a checkpoint for every control point, and a file that says what lies between
+//! them; an alignment is one file with its transforms.
 
 use std::fs;
 use std::io;
@@ -9,7 +10,7 @@ use fusion_sdk::path::Geometry;
 use serde_json::json;
 
 use super::run::Runtime;
-use super::{SavePlan, load};
+use super::{SavePlan, Task, load, stages};
 use crate::engine::{Event, RunError};
 
 /// The file that makes a folder one of ours.
@@ -28,6 +29,12 @@ pub(super) fn write(runtime: &Runtime<'_>) -> Result<Vec<String>, RunError> {
 
 fn one(runtime: &Runtime<'_>, save: &SavePlan) -> Result<(), RunError> {
     let Some(step) = runtime.plan.experiment.step(save.input) else { return Ok(()) };
+    if matches!(step.task, Task::Align(_)) {
+        let from = runtime.store.folder(&step.key).join(stages::align::file(0));
+        return copy(&from, &save.target).map_err(|error| {
+            runtime.failed(step, format!("`{}` cannot be written: {error}", save.path), None)
+        });
+    }
     let architecture = runtime.architecture(step);
     let network = runtime.build(step, architecture)?;
     let walked = runtime.path(step, save.input)?;
@@ -68,6 +75,21 @@ fn one(runtime: &Runtime<'_>, save: &SavePlan) -> Result<(), RunError> {
 
 fn file(index: usize) -> String {
     format!("point-{index:02}.safetensors")
+}
+
+/// Copies a file beside its place and puts it there.
+fn copy(from: &FilePath, target: &FilePath) -> io::Result<()> {
+    let parent = target.parent().unwrap_or(FilePath::new("."));
+    fs::create_dir_all(parent)?;
+    let name = target.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let temporary = parent.join(format!(".{name}.{}.tmp", std::process::id()));
+    let done = (|| {
+        fs::copy(from, &temporary)?;
+        fs::File::open(&temporary)?.sync_all()?;
+        fs::rename(&temporary, target)
+    })();
+    let _ = fs::remove_file(&temporary);
+    done
 }
 
 /// Makes a folder beside its place and puts it there.

@@ -67,10 +67,11 @@ fn assemble(
         .collect();
     others.sort_by_key(|step| plan.experiment.place(&step.name));
     let order = asked.iter().copied().chain(others.iter().map(|step| step.node));
-    let sections = order
+    let sections: Vec<_> = order
         .filter_map(|node| outcome.results.get(&node))
         .flat_map(|result| result.sections.iter().cloned())
         .collect();
+    let sections = super::together::together(&sections).into_iter().chain(sections).collect();
     let mut in_order: Vec<_> = plan.experiment.steps.iter().collect();
     in_order.sort_by_key(|step| plan.experiment.place(&step.name));
     let stages = in_order

@@ -70,6 +70,27 @@ pub(crate) fn add_batch(descriptor: &mut MethodDescriptor) {
     }
 }
 
+/// Adds `symmetries`, and for what takes alignments `stored`: the engine reads files for methods.
+pub(crate) fn add_symmetries(descriptor: &mut MethodDescriptor) {
+    let stored = descriptor.ports.iter().any(|port| port.space == Space::Alignment);
+    let Some(properties) = descriptor.params.get_mut("properties").and_then(serde_json::Value::as_object_mut)
+    else {
+        return;
+    };
+    properties.entry("symmetries").or_insert_with(|| {
+        serde_json::json!({
+            "type": "string",
+            "description": "which units may change places: a file as `fusion symmetries --text` writes it, or its lines with `;` between them; \
+                            as a rule they are known from the network or from the names of the tensors"
+        })
+    });
+    if stored {
+        properties.entry("stored").or_insert_with(|| {
+            serde_json::json!({ "type": "string", "description": "an alignment in a file, as `save NAME.alignment` writes it" })
+        });
+    }
+}
+
 fn verb(category: Category) -> Verb {
     match category {
         Category::Align => Verb::Align,

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use fusion_dsl::descriptor::{MethodDescriptor, Space, Verb};
+use fusion_sdk::align::AlignMethod;
 use fusion_sdk::connect::PathMethod;
 use fusion_sdk::{Class, Described, Method};
 
@@ -63,6 +64,8 @@ pub struct Learned {
     pub descriptor: MethodDescriptor,
     /// How the path is found, for methods that connect; the others are built into the engine and known by their id.
     pub path: Option<Box<dyn PathMethod>>,
+    /// How units are matched, for methods that align.
+    pub align: Option<Box<dyn AlignMethod>>,
 }
 
 /// Methods: those on tensors by id, those on networks by verb and id (`linear` averages and connects).
@@ -145,15 +148,33 @@ impl Registry {
         if descriptor.ports.iter().any(|port| port.space == Space::Dataset) {
             describe::add_batch(&mut descriptor);
         }
-        self.learned
-            .insert((descriptor.verb, descriptor.id.clone()), Learned { descriptor, path: Some(path) });
+        self.learned.insert(
+            (descriptor.verb, descriptor.id.clone()),
+            Learned { descriptor, path: Some(path), align: None },
+        );
+    }
+
+    /// Adds a method of the align family.
+    pub fn add_align(&mut self, align: Box<dyn AlignMethod>) {
+        let mut descriptor = describe::descriptor(&align.describe());
+        describe::add_symmetries(&mut descriptor);
+        if descriptor.ports.iter().any(|port| port.space == Space::Dataset) {
+            describe::add_batch(&mut descriptor);
+        }
+        self.learned.insert(
+            (descriptor.verb, descriptor.id.clone()),
+            Learned { descriptor, path: None, align: Some(align) },
+        );
     }
 
     /// Adds a method on networks and data that is built into the engine.
     pub fn add_learned(&mut self, described: &Described) {
         debug_assert_eq!(described.class, Class::Learn);
         let descriptor = describe::descriptor(described);
-        self.learned.insert((descriptor.verb, descriptor.id.clone()), Learned { descriptor, path: None });
+        self.learned.insert(
+            (descriptor.verb, descriptor.id.clone()),
+            Learned { descriptor, path: None, align: None },
+        );
     }
 
     fn insert(&mut self, entry: Entry) {

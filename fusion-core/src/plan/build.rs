@@ -132,7 +132,15 @@ impl<'a> Builder<'a> {
             ));
             return None;
         }
-        self.views.get(&reference.node).cloned()
+        let view = self.views.get(&reference.node).cloned();
+        if view.is_none() && self.parts.contains_key(&(reference.node, "models[1]".to_owned())) {
+            let name = &self.graph.node(reference.node).name;
+            let diagnostic =
+                Diagnostic::new(Code::TooManyInputs, span, format!("`{name}` is several models"))
+                    .help(format!("all of them are `{name}.models`"));
+            self.diagnostics.push(diagnostic);
+        }
+        view
     }
 
     pub(super) fn finish(mut self) -> (Option<Plan>, Vec<Diagnostic>) {

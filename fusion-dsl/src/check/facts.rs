@@ -48,6 +48,7 @@ impl Build<'_> {
                 .filter_map(|member| if let Val::Node(node) = member { Some(node) } else { None })
                 .map(|member| {
                     let mut words = vec![self.raw(member.node).name.clone()];
+                    words.extend(member.part.clone());
                     words.extend(reference.tail.iter().map(|name| name.text.clone()));
                     Formula::Fact { node: scores.node, fact: words.join("."), span }
                 })
@@ -130,7 +131,7 @@ impl Build<'_> {
         }
         let several = self.is_several(&of);
         let known = if several { Vec::new() } else { self.facts_of(&of) };
-        if rest.len() == 1 && known.contains(&word) {
+        if rest.len() == 1 && (known.contains(&word) || self.has_own_facts(&of)) {
             return Typed::Number { formula, bytes: word == "bytes" };
         }
         let what = self.describe(&of);

@@ -122,8 +122,8 @@ impl Build<'_> {
                 refuse(self, message, "average or select them first")
             }
             Val::Node(node) => match self.space(&node) {
-                // A path is written as its control points.
-                Space::Model | Space::Delta | Space::Path => Some(node),
+                // A path is written as its control points, an alignment as its transforms.
+                Space::Model | Space::Delta | Space::Path | Space::Alignment => Some(node),
                 Space::Scores => {
                     let message = format!("{} cannot be saved as a checkpoint", self.describe(&node));
                     refuse(self, message, "write scores with `report [NAME] to \"…\"`")
@@ -132,7 +132,7 @@ impl Build<'_> {
                     let message = format!("{} cannot be saved as one checkpoint", self.describe(&node));
                     refuse(self, message, "make one model of it with `distill`, or save its members")
                 }
-                _ => {
+                Space::Dataset => {
                     let message = format!("{} cannot be saved as a checkpoint", self.describe(&node));
                     refuse(self, message, "save a model")
                 }

@@ -166,6 +166,7 @@ codes! {
     Error "F0421" NetworkNotKnown "the weights are there, but not the network that they belong to";
     Error "F0422" NoStatistics "nothing says what BatchNorm's statistics are after the weights were mixed";
     Error "F0423" DataDoesNotFit "the data set is not what the network takes or answers";
+    Error "F0424" NoSymmetries "nothing says which units of the model may change places";
 
     // Output and environment.
     Error "F0501" TargetExists "the output is already there";

@@ -164,6 +164,11 @@ impl Build<'_> {
             return Target::Poison;
         }
         let mut value = value;
+        if let (Val::Node(node), [part], Some(Index::At(index))) = (&value, rest, &reference.index)
+            && self.is_several(&Ref { node: node.node, part: Some(part.text.clone()) })
+        {
+            return self.indexed_part(place, node.node, part, index, &reference.tail);
+        }
         if let Some(index) = &reference.index {
             if !rest.is_empty() || !matches!(value, Val::List(_)) {
                 let what = if rest.is_empty() { value.kind() } else { "a part".to_owned() };
@@ -189,6 +194,30 @@ impl Build<'_> {
             value => {
                 let message = format!("`{}` is {} and has no parts", name.text, value.kind());
                 self.say(Diagnostic::new(Code::UnknownPart, reference.span, message));
+                Target::Poison
+            }
+        }
+    }
+
+    /// One model of a part that is several: `run.snapshots[0]`. How many there are is the planner's to know.
+    fn indexed_part(
+        &mut self,
+        place: &Place,
+        node: crate::graph::NodeId,
+        part: &Name,
+        index: &Expr,
+        tail: &[Name],
+    ) -> Target {
+        match self.eval(place, index) {
+            Val::Poison => Target::Poison,
+            Val::Number { value, percent: false } if whole(value) && value >= 0.0 => {
+                let part = Some(format!("{}[{value}]", part.text));
+                Target::Node(Ref { node, part }, tail.to_vec())
+            }
+            other => {
+                let message =
+                    format!("an index of a part is a whole number from 0 on, this is {}", other.kind());
+                self.say(Diagnostic::new(Code::BadIndex, index.span, message));
                 Target::Poison
             }
         }

@@ -17,10 +17,17 @@ pub(crate) const TRAIN_FACTS: [&str; 4] = ["loss", "accuracy", "epochs", "second
 /// What is known of a path: its length, how many points it has, the distance of its ends.
 pub(crate) const PATH_FACTS: [&str; 3] = ["length", "points", "distance"];
 
+/// The part of an `align` stage that is what it has found.
+pub(crate) const ALIGNMENT: &str = "alignment";
+
+/// The part of an `align` stage that is all of its models.
+pub(crate) const MODELS: &str = "models";
+
 /// Parts that every stage of a verb has.
 fn parts_of_verb(verb: Verb) -> &'static [&'static str] {
     match verb {
         Verb::Select => &["best_single"],
+        Verb::Align => &[ALIGNMENT, MODELS],
         _ => &[],
     }
 }
@@ -28,10 +35,13 @@ fn parts_of_verb(verb: Verb) -> &'static [&'static str] {
 impl<'a> Build<'a> {
     /// The type of a node's result; models for the parts that there are.
     pub(crate) fn space(&self, reference: &Ref) -> Space {
-        if reference.part.is_some() {
-            return Space::Model;
-        }
         match self.raw(reference.node).item {
+            Item::Stage(stage)
+                if stage.verb == Verb::Align && reference.part.as_deref() == Some(ALIGNMENT) =>
+            {
+                Space::Alignment
+            }
+            _ if reference.part.is_some() => Space::Model,
             Item::Data(_) => Space::Dataset,
             Item::Stage(stage) => stage.verb.result(),
             _ => Space::Model,
@@ -63,11 +73,20 @@ impl<'a> Build<'a> {
         }
     }
 
+    /// Whether a result has numbers that only its method knows: what an alignment or a repair has found.
+    pub(crate) fn has_own_facts(&self, reference: &Ref) -> bool {
+        reference.part.is_none()
+            && matches!(self.raw(reference.node).item, Item::Stage(stage) if matches!(stage.verb, Verb::Align | Verb::Repair))
+    }
+
     /// Whether a part holds any number of models (`collect`), not one. Its recorder decides.
     pub(crate) fn is_several(&mut self, reference: &Ref) -> bool {
         let Some(part) = &reference.part else { return false };
         let raw = self.raw(reference.node).clone();
         let Item::Stage(stage) = raw.item else { return false };
+        if stage.verb == Verb::Align {
+            return part == MODELS;
+        }
         let collected = stage.clauses.iter().find_map(|clause| match clause {
             Clause::Collect(collect) if collect.name.text == *part => Some(collect),
             _ => None,

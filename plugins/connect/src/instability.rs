@@ -95,17 +95,15 @@ impl Connect for Instability {
         Ok(Instability { after: params.after, descent })
     }
 
+    fn fits(&self, steps_per_epoch: u64) -> Result<(), MethodError> {
+        self.times(steps_per_epoch).map(|_| ())
+    }
+
     fn connect(&self, search: Search<'_>) -> Result<Path, MethodError> {
         let start = ports::starting("instability", &search)?;
         let mut slope = Slope::new(search.objective, search.context, &[&start])?;
         let per_epoch = slope.steps_per_epoch();
-        let (spawn, total) = (self.after.steps(per_epoch, 1), self.descent.total(per_epoch));
-        if spawn > total {
-            return Err(MethodError::invalid(format!(
-                "the children would be spawned after {spawn} steps of a training of {total}"
-            ))
-            .at("after"));
-        }
+        let (spawn, total) = self.times(per_epoch)?;
         slope.expect(2 * total - spawn);
         let mut trunk = start;
         let mut optimizer = self.descent.optimizer(trunk.len());
@@ -123,6 +121,19 @@ impl Connect for Instability {
 }
 
 impl Instability {
+    /// Steps in common, and steps in all.
+    fn times(&self, per_epoch: u64) -> Result<(u64, u64), MethodError> {
+        let (spawn, total) = (self.after.steps(per_epoch, 1), self.descent.total(per_epoch));
+        if spawn > total {
+            return Err(MethodError::invalid(format!(
+                "the children would be spawned after {spawn} steps of a training of {total}"
+            ))
+            .at("after")
+            .help("spawn them earlier, or train for longer"));
+        }
+        Ok((spawn, total))
+    }
+
     fn train(
         &self,
         slope: &mut Slope<'_>,
@@ -197,5 +208,7 @@ mod tests {
         let late = Instability::prepare(params(41), 1).unwrap();
         let error = late.connect(search(&[&[1.0, 1.0]], Some(&mut toy), 7)).unwrap_err();
         assert_eq!(error.parameter, Some("after"));
+        assert_eq!(late.fits(1).unwrap_err(), error);
+        assert!(whole.fits(1).is_ok());
     }
 }

@@ -5,6 +5,7 @@
 //! piece at a time, so that the models may be larger than memory. Networks that can be run also give flat vectors, on which
 //! [`Features`] and [`Objective`] work.
 
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value as Json};
 
 use crate::about::{About, Class, Described};
@@ -35,6 +36,12 @@ pub trait Source: Sync {
         Ok(())
     }
 
+    /// The whole tensor, where it lies in memory as f32: spares methods that look at it often a copy each time.
+    fn held(&self, tensor: usize) -> Option<&[f32]> {
+        let _ = tensor;
+        None
+    }
+
     /// The whole tensor.
     ///
     /// # Errors
@@ -59,8 +66,8 @@ pub struct Vectors<'a> {
 #[derive(Clone, Debug)]
 pub struct FlatSource<'a> {
     vectors: Vectors<'a>,
-    /// Where each tensor begins, and whether among the statistics.
-    places: Vec<(usize, bool)>,
+    /// Where each tensor begins, how long it is, and whether among the statistics.
+    places: Vec<(usize, usize, bool)>,
 }
 
 impl<'a> FlatSource<'a> {
@@ -72,8 +79,9 @@ impl<'a> FlatSource<'a> {
             let statistic = tensor.role != TensorRole::Parameter;
             let end = if statistic { &mut statistics } else { &mut weights };
             let start = *end;
-            *end += symmetries.shape(index).iter().product::<usize>();
-            (start, statistic)
+            let length = symmetries.shape(index).iter().product::<usize>();
+            *end += length;
+            (start, length, statistic)
         });
         FlatSource { vectors, places: places.collect() }
     }
@@ -81,12 +89,18 @@ impl<'a> FlatSource<'a> {
 
 impl Source for FlatSource<'_> {
     fn read(&self, tensor: usize, start: usize, out: &mut [f32]) -> Result<(), MethodError> {
-        let (place, statistic) = self.places[tensor];
+        let (place, _, statistic) = self.places[tensor];
         let from = if statistic { self.vectors.statistics } else { self.vectors.weights };
         let values = from.get(place + start..place + start + out.len());
         let values = values.ok_or_else(|| MethodError::invalid("a tensor is shorter than its axes say"))?;
         out.copy_from_slice(values);
         Ok(())
+    }
+
+    fn held(&self, tensor: usize) -> Option<&[f32]> {
+        let (place, length, statistic) = self.places[tensor];
+        let from = if statistic { self.vectors.statistics } else { self.vectors.weights };
+        from.get(place..place + length)
     }
 }
 
@@ -105,7 +119,8 @@ pub struct Candidate<'a> {
 }
 
 /// Whether units are seen before or after the layer's activation.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum When {
     /// What the linear layer or convolution gives (before normalisation and activation).
     Before,

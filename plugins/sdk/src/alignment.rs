@@ -6,12 +6,15 @@
 mod apply;
 mod gather;
 mod group;
+mod random;
+mod structure;
 
 use serde::{Deserialize, Serialize};
 
 use crate::symmetry::{NodeId, Symmetries};
 
 pub use gather::Gather;
+pub use structure::StructureError;
 
 /// A matrix, row-major.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -40,6 +40,14 @@ pub trait Connect: Send + Sync + Sized + 'static {
     /// The settings do not fit together, or not that many models.
     fn prepare(params: Self::Params, models: usize) -> Result<Self, MethodError>;
 
+    /// Checks the settings against the data, before anything is read: an epoch has this many steps.
+    ///
+    /// # Errors
+    /// What is asked for does not fit into the time of the training.
+    fn fits(&self, _steps_per_epoch: u64) -> Result<(), MethodError> {
+        Ok(())
+    }
+
     /// Finds the path. A pure function of the settings and the search.
     ///
     /// # Errors
@@ -65,6 +73,14 @@ pub trait PathMethod: Send + Sync {
 
 /// A connect method prepared for a stage: what the engine drives.
 pub trait PathKernel: Send + Sync {
+    /// Checks the settings against the data.
+    ///
+    /// # Errors
+    /// Those of [`Connect::fits`].
+    fn fits(&self, _steps_per_epoch: u64) -> Result<(), MethodError> {
+        Ok(())
+    }
+
     /// Finds the path.
     ///
     /// # Errors
@@ -106,6 +122,10 @@ impl PathMethod for Erased {
 struct OfConnect<K>(K);
 
 impl<K: Connect> PathKernel for OfConnect<K> {
+    fn fits(&self, steps_per_epoch: u64) -> Result<(), MethodError> {
+        self.0.fits(steps_per_epoch)
+    }
+
     fn connect(&self, search: Search<'_>) -> Result<Path, MethodError> {
         self.0.connect(search)
     }

@@ -19,6 +19,7 @@
 //! the expressions extend them to heads, groups and fused projections.
 
 mod check;
+mod pin;
 mod positions;
 mod text;
 

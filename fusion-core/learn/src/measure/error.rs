@@ -59,6 +59,16 @@ pub enum MeasureError {
     Method(#[from] MethodError),
 }
 
+impl From<MeasureError> for MethodError {
+    fn from(error: MeasureError) -> Self {
+        match error {
+            MeasureError::Method(error) => error,
+            MeasureError::Unsuitable { what, help } => MethodError::invalid(what).help(help),
+            other => MethodError::invalid(other.to_string()),
+        }
+    }
+}
+
 impl MeasureError {
     /// [`MeasureError::Length`] unless the lengths agree.
     pub(crate) fn length(what: &str, expected: usize, found: usize) -> Result<(), Self> {

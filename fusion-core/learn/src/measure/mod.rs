@@ -11,6 +11,7 @@ pub mod diversity;
 pub mod ensemble;
 mod error;
 pub mod evaluate;
+pub mod features;
 pub mod forward;
 pub mod landscape;
 pub mod mergeable;

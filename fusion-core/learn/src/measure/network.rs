@@ -74,7 +74,7 @@ impl Forward for Evaluated {
     }
 }
 
-fn failed(error: NetworkError) -> MeasureError {
+pub(crate) fn failed(error: NetworkError) -> MeasureError {
     let kind = match error {
         NetworkError::Device { .. } => ErrorKind::Failed,
         _ => ErrorKind::Invalid,

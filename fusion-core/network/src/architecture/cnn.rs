@@ -8,13 +8,11 @@ use burn::module::Module;
 use burn::nn::conv::{Conv2d, Conv2dConfig};
 use burn::nn::{Linear, LinearConfig, PaddingConfig2d};
 use burn::tensor::Device;
-use burn::tensor::module::max_pool2d;
-use burn::tensor::ops::MaxPoolOptions;
 use fusion_sdk::{MethodError, Params};
 
 use super::words::{Activation, NormKind};
 use super::{Design, sizes};
-use crate::layers::{Forward, Input, Normalization, Outputs, Pass, activate};
+use crate::layers::{Forward, Input, Normalization, Outputs, Pass, activate, convolve, max_pool};
 
 /// Arguments of `cnn`.
 #[derive(Clone, Debug, PartialEq, Params)]
@@ -143,23 +141,26 @@ impl Forward for CnnModel {
     fn forward(&self, input: Input, pass: &mut Pass) -> Outputs {
         let mut x = input.images();
         for (index, conv) in self.convs.iter().enumerate() {
-            x = conv.forward(x);
-            if let Some(norm) = self.norms.get(index) {
+            let norm = self.norms.get(index);
+            x = pass.before(convolve(conv, x), norm, || format!("convs.{index}"));
+            if let Some(norm) = norm {
                 x = norm.forward(x, pass);
             }
             x = activate(self.activation, x);
             pass.image_feature(&x, || format!("convs.{index}"));
             if self.pool > 1 {
-                let size = [self.pool, self.pool];
-                x = max_pool2d(x, MaxPoolOptions::new(size));
+                x = max_pool(x, self.pool);
             }
+            pass.after(&x, || format!("convs.{index}"));
         }
         let mut x = x.flatten::<2>(1, 3);
         for (index, layer) in self.layers.iter().enumerate() {
             x = layer.forward(x);
             if index + 1 < self.layers.len() {
+                x = pass.before(x, None, || format!("layers.{index}"));
                 x = activate(self.activation, x);
                 pass.feature(&x, || format!("layers.{index}"));
+                pass.after(&x, || format!("layers.{index}"));
                 x = pass.dropout(x, self.dropout);
             }
         }

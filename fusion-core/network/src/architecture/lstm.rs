@@ -166,6 +166,7 @@ impl Forward for LstmModel {
             }
             sequence = layer.forward(sequence);
             pass.sequence_feature(&sequence, language, || format!("lstm.{index}"));
+            pass.after_steps(&sequence, || format!("lstm.{index}"));
         }
         let rows = match (language, sequence.pop()) {
             (true, Some(last)) => rows(sequence.into_iter().chain([last]).collect()),

@@ -101,11 +101,14 @@ impl Forward for MlpModel {
             if index + 1 == self.layers.len() {
                 break;
             }
-            if let Some(norm) = self.norms.get(index) {
+            let norm = self.norms.get(index);
+            x = pass.before(x, norm, || format!("layers.{index}"));
+            if let Some(norm) = norm {
                 x = norm.forward(x, pass);
             }
             x = activate(self.activation, x);
             pass.feature(&x, || format!("layers.{index}"));
+            pass.after(&x, || format!("layers.{index}"));
             x = pass.dropout(x, self.dropout);
         }
         x

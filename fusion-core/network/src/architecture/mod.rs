@@ -11,6 +11,7 @@ mod sizes;
 mod transformer;
 mod vgg;
 mod vit;
+mod widths;
 mod words;
 
 use std::fmt;

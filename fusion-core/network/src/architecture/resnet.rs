@@ -14,7 +14,7 @@ use fusion_sdk::{MethodError, Params, Words};
 
 use super::words::NormKind;
 use super::{Design, sizes};
-use crate::layers::{Forward, Input, Normalization, Outputs, Pass};
+use crate::layers::{Forward, Input, Normalization, Outputs, Pass, convolve};
 
 /// Arguments of `resnet`.
 #[derive(Clone, Debug, PartialEq, Params)]
@@ -182,7 +182,14 @@ impl Design for Resnet {
     }
 }
 
-fn normalized(norm: &Option<Normalization>, x: Tensor<4>, pass: &mut Pass) -> Tensor<4> {
+/// Of the convolution with this name.
+fn normalized(
+    norm: &Option<Normalization>,
+    x: Tensor<4>,
+    pass: &mut Pass,
+    name: impl FnOnce() -> String,
+) -> Tensor<4> {
+    let x = pass.before(x, norm.as_ref(), name);
     match norm {
         Some(norm) => norm.forward(x, pass),
         None => x,
@@ -191,17 +198,21 @@ fn normalized(norm: &Option<Normalization>, x: Tensor<4>, pass: &mut Pass) -> Te
 
 impl Block {
     fn forward(&self, x: Tensor<4>, pass: &mut Pass, name: &str) -> Tensor<4> {
-        let inner = relu(normalized(&self.bn1, self.conv1.forward(x.clone()), pass));
-        pass.image_feature(&inner, || format!("{name}.conv1"));
-        let branch = normalized(&self.bn2, self.conv2.forward(inner), pass);
-        let x = relu(branch + self.shortcut(x, pass));
+        let (conv1, conv2) = (|| format!("{name}.conv1"), || format!("{name}.conv2"));
+        let inner = relu(normalized(&self.bn1, convolve(&self.conv1, x.clone()), pass, conv1));
+        pass.image_feature(&inner, conv1);
+        pass.after(&inner, conv1);
+        let branch = normalized(&self.bn2, convolve(&self.conv2, inner), pass, conv2);
+        let x = relu(branch + self.shortcut(x, pass, name));
         pass.image_feature(&x, || name.to_owned());
+        pass.after(&x, || name.to_owned());
         x
     }
 
-    fn shortcut(&self, x: Tensor<4>, pass: &mut Pass) -> Tensor<4> {
+    fn shortcut(&self, x: Tensor<4>, pass: &mut Pass, name: &str) -> Tensor<4> {
         if let Some(downsample) = &self.downsample {
-            return normalized(&downsample.norm, downsample.conv.forward(x), pass);
+            let own = || format!("{name}.downsample.0");
+            return normalized(&downsample.norm, convolve(&downsample.conv, x), pass, own);
         }
         // Pooling over one pixel takes every second one.
         let stride = [self.stride, self.stride];
@@ -225,9 +236,10 @@ impl Block {
 
 impl Forward for ResnetModel {
     fn forward(&self, input: Input, pass: &mut Pass) -> Outputs {
-        let x = self.conv1.forward(input.images());
-        let mut x = relu(normalized(&self.bn1, x, pass));
+        let x = convolve(&self.conv1, input.images());
+        let mut x = relu(normalized(&self.bn1, x, pass, || "conv1".to_owned()));
         pass.image_feature(&x, || "conv1".to_owned());
+        pass.after(&x, || "conv1".to_owned());
         for (stage, blocks) in [&self.layer1, &self.layer2, &self.layer3].into_iter().enumerate() {
             for (index, block) in blocks.iter().enumerate() {
                 x = block.forward(x, pass, &format!("layer{}.{index}", stage + 1));

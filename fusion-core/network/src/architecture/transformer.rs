@@ -225,6 +225,7 @@ impl Forward for TransformerModel {
             let places = Tensor::<1, Int>::arange(0..length as i64, &x.device());
             x = x + positions.forward(places.reshape([1, length]));
         }
+        pass.after(&x, || "embed_tokens".to_owned());
         x = pass.dropout(x, self.dropout);
         for (index, block) in self.layers.iter().enumerate() {
             x = block.forward(x, pass, &format!("layers.{index}"));

@@ -8,13 +8,11 @@ use burn::nn::conv::{Conv2d, Conv2dConfig};
 use burn::nn::{Linear, LinearConfig, PaddingConfig2d};
 use burn::tensor::Device;
 use burn::tensor::activation::relu;
-use burn::tensor::module::max_pool2d;
-use burn::tensor::ops::MaxPoolOptions;
 use fusion_sdk::{MethodError, Params};
 
 use super::words::NormKind;
 use super::{Design, sizes};
-use crate::layers::{Forward, Input, Normalization, Outputs, Pass};
+use crate::layers::{Forward, Input, Normalization, Outputs, Pass, convolve, max_pool};
 
 /// Arguments of `vgg`.
 #[derive(Clone, Debug, PartialEq, Params)]
@@ -172,15 +170,17 @@ impl Forward for VggModel {
     fn forward(&self, input: Input, pass: &mut Pass) -> Outputs {
         let mut x = input.images();
         for block in &self.blocks {
-            x = block.conv.forward(x);
+            let name = || format!("features.{}", block.place);
+            x = pass.before(convolve(&block.conv, x), block.norm.as_ref(), name);
             if let Some(norm) = &block.norm {
                 x = norm.forward(x, pass);
             }
             x = relu(x);
-            pass.image_feature(&x, || format!("features.{}", block.place));
+            pass.image_feature(&x, name);
             if block.pooled {
-                x = max_pool2d(x, MaxPoolOptions::new([2, 2]));
+                x = max_pool(x, 2);
             }
+            pass.after(&x, name);
         }
         self.classifier.forward(x.flatten::<2>(1, 3))
     }

@@ -12,7 +12,7 @@ use fusion_sdk::{MethodError, Params};
 use super::transformer::{Gate, StreamNorm, check_heads, layer, start};
 use super::{Design, sizes};
 use crate::initial::{Place, Start};
-use crate::layers::{BlockShape, Forward, Input, Normalization, Outputs, Pass, TransformerBlock};
+use crate::layers::{BlockShape, Forward, Input, Normalization, Outputs, Pass, TransformerBlock, convolve};
 
 /// Arguments of `vit`.
 #[derive(Clone, Debug, PartialEq, Params)]
@@ -149,11 +149,13 @@ impl Design for Vit {
 
 impl Forward for VitModel {
     fn forward(&self, input: Input, pass: &mut Pass) -> Outputs {
-        let patches = self.patch_embed.proj.forward(input.images());
+        let patches = convolve(&self.patch_embed.proj, input.images());
+        let patches = pass.before(patches, None, || "patch_embed.proj".to_owned());
         let [examples, dim, rows, columns] = patches.dims();
         let patches = patches.reshape([examples, dim, rows * columns]).swap_dims(1, 2);
         let class = self.cls_token.val().repeat_dim(0, examples);
         let x = Tensor::cat(vec![class, patches], 1) + self.pos_embed.val();
+        pass.after(&x, || "patch_embed.proj".to_owned());
         let mut x = pass.dropout(x, self.dropout);
         for (index, block) in self.blocks.iter().enumerate() {
             x = block.forward(x, pass, &format!("blocks.{index}"));

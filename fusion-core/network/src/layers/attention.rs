@@ -105,34 +105,47 @@ impl BlockShape {
 impl TransformerBlock {
     /// [examples, positions, dim] to the same; features get the block's name.
     pub(crate) fn forward(&self, x: Tensor<3>, pass: &mut Pass, name: &str) -> Tensor<3> {
-        let branch = self.self_attn.forward(self.input_layernorm.over_last(x.clone()));
+        let branch = self.self_attn.forward(self.input_layernorm.over_last(x.clone()), pass, name);
         let x = x + pass.dropout(branch, self.dropout);
-        let inner = self.mlp.inner(self.post_attention_layernorm.over_last(x.clone()));
+        let inner = self.mlp.inner(self.post_attention_layernorm.over_last(x.clone()), pass, name);
         pass.token_feature(&inner, || format!("{name}.mlp"));
-        let x = x + pass.dropout(self.mlp.down_proj.forward(inner), self.dropout);
+        pass.after(&inner, || format!("{name}.mlp.up_proj"));
+        let branch = self.mlp.down_proj.forward(inner);
+        let branch = pass.before(branch, None, || format!("{name}.mlp.down_proj"));
+        let x = x + pass.dropout(branch, self.dropout);
         pass.token_feature(&x, || name.to_owned());
+        pass.after(&x, || name.to_owned());
         x
     }
 }
 
 impl Mlp {
-    fn inner(&self, x: Tensor<3>) -> Tensor<3> {
+    fn inner(&self, x: Tensor<3>, pass: &mut Pass, name: &str) -> Tensor<3> {
+        let up =
+            |x, pass: &mut Pass| pass.before(self.up_proj.forward(x), None, || format!("{name}.mlp.up_proj"));
         match &self.gate_proj {
-            Some(gate) => silu(gate.forward(x.clone())) * self.up_proj.forward(x),
-            None => gelu(self.up_proj.forward(x)),
+            Some(gate) => {
+                let gate = gate.forward(x.clone());
+                let gate = pass.before(gate, None, || format!("{name}.mlp.gate_proj"));
+                silu(gate) * up(x, pass)
+            }
+            None => gelu(up(x, pass)),
         }
     }
 }
 
 impl Attention {
-    /// softmax(q kᵀ/√d) v by head.
-    fn forward(&self, x: Tensor<3>) -> Tensor<3> {
+    /// softmax(q kᵀ/√d) v by head, in the block of this name.
+    fn forward(&self, x: Tensor<3>, pass: &mut Pass, name: &str) -> Tensor<3> {
+        let mut project = |linear: &Linear, x: Tensor<3>, own: &str| {
+            pass.before(linear.forward(x), None, || format!("{name}.self_attn.{own}"))
+        };
         let [examples, length, dim] = x.dims();
         let (device, width) = (x.device(), dim / self.heads);
         let split = |y: Tensor<3>, heads: usize| y.reshape([examples, length, heads, width]).swap_dims(1, 2);
-        let mut q = split(self.q_proj.forward(x.clone()), self.heads);
-        let mut k = split(self.k_proj.forward(x.clone()), self.kv_heads);
-        let v = split(self.v_proj.forward(x), self.kv_heads);
+        let mut q = split(project(&self.q_proj, x.clone(), "q_proj"), self.heads);
+        let mut k = split(project(&self.k_proj, x.clone(), "k_proj"), self.kv_heads);
+        let v = split(project(&self.v_proj, x, "v_proj"), self.kv_heads);
         if self.rotary {
             let [cosine, sine] = rotations(length, width, &device);
             q = rotate(q, &cosine, &sine);
@@ -144,7 +157,9 @@ impl Attention {
             scores = scores + mask(length, &device);
         }
         let mixed = softmax(scores, 3).matmul(v);
-        self.o_proj.forward(mixed.swap_dims(1, 2).reshape([examples, length, dim]))
+        let mixed = mixed.swap_dims(1, 2).reshape([examples, length, dim]);
+        pass.after(&mixed, || format!("{name}.self_attn.v_proj"));
+        pass.before(self.o_proj.forward(mixed), None, || format!("{name}.self_attn.o_proj"))
     }
 
     /// Every head of keys or values as often as queries use it.

@@ -1,15 +1,23 @@
 //! Layers that burn-nn does not have in the form needed here, and what travels through a network besides tensors.
 
 mod attention;
+mod convolution;
+#[cfg(feature = "flex")]
+mod flex;
 mod norm;
+mod pooling;
 mod recurrent;
+mod taps;
 
 use burn::tensor::{Int, Tensor, TensorData, activation};
 use fusion_sdk::rng::{Key, threshold};
 
 pub(crate) use attention::{BlockShape, TransformerBlock};
+pub(crate) use convolution::convolve;
 pub(crate) use norm::{BatchStatistic, Normalization};
+pub(crate) use pooling::max_pool;
 pub(crate) use recurrent::Recurrence;
+pub(crate) use taps::{Action, List, Listed, Probe, Seen, Taps};
 
 use crate::architecture::Activation;
 use crate::network::Norm;
@@ -78,12 +86,14 @@ pub(crate) struct Pass {
     pub statistics: Vec<BatchStatistic>,
     /// Outputs of hidden layers, if they are wanted.
     pub features: Option<Vec<(String, Tensor<2>)>>,
+    /// What is done where units can be watched.
+    pub taps: Taps,
 }
 
 impl Pass {
     /// A pass without dropout that keeps no features.
     pub(crate) fn new(norm: Norm) -> Pass {
-        Pass { norm, dropout: None, dropped: 0, statistics: Vec::new(), features: None }
+        Pass { norm, dropout: None, dropped: 0, statistics: Vec::new(), features: None, taps: Taps::Off }
     }
 
     /// Drops elements with probability `p` and divides the rest by 1 − p (Srivastava et al., 2014). The mask depends on the

@@ -1,6 +1,11 @@
 //! Normalisation with an explicit mode: which statistics BatchNorm uses is an argument, and those of the batch come back. burn's
 //! own BatchNorm keeps running statistics inside, which clones share.
 
+#[cfg(feature = "flex")]
+mod flex;
+#[cfg(all(test, feature = "flex"))]
+mod tests;
+
 use burn::module::{Module, Param, ParamId};
 use burn::tensor::module::{batch_norm, batch_norm_train, layer_norm};
 use burn::tensor::{Device, Tensor};
@@ -72,6 +77,11 @@ impl Normalization {
         Normalization { bias: None, ..Self::layer(width, device) }
     }
 
+    /// Whether it is BatchNorm.
+    pub(crate) fn is_batch(&self) -> bool {
+        self.running_mean.is_some()
+    }
+
     /// Normalises [examples, channels, …].
     ///
     /// BatchNorm: (x − μ)/√(σ² + ε)·γ + β by channel, with μ and σ² (biased) of the batch, or the running ones. LayerNorm: the
@@ -86,14 +96,9 @@ impl Normalization {
             Norm::Running => batch_norm(x, weight, bias, mean.val(), variance.val(), EPSILON),
             Norm::Batch => {
                 let count = x.shape().num_elements() / x.dims()[1].max(1);
-                let result = batch_norm_train(x, weight, bias, EPSILON);
-                pass.statistics.push(BatchStatistic {
-                    id: mean.id,
-                    mean: result.mean,
-                    variance: result.variance,
-                    count,
-                });
-                result.output
+                let (output, of_batch, variance) = of_batch(x, weight, bias);
+                pass.statistics.push(BatchStatistic { id: mean.id, mean: of_batch, variance, count });
+                output
             }
         }
     }
@@ -115,4 +120,18 @@ impl Normalization {
             _ => self.over_last(x.swap_dims(1, D - 1)).swap_dims(1, D - 1),
         }
     }
+}
+
+/// Outputs, means and biased variances of a batch.
+fn of_batch<const D: usize>(
+    x: Tensor<D>,
+    weight: Tensor<1>,
+    bias: Tensor<1>,
+) -> (Tensor<D>, Tensor<1>, Tensor<1>) {
+    #[cfg(feature = "flex")]
+    if let Some(found) = flex::batch_norm(&x, weight.clone(), bias.clone(), EPSILON) {
+        return found;
+    }
+    let result = batch_norm_train(x, weight, bias, EPSILON);
+    (result.output, result.mean, result.variance)
 }

@@ -9,3 +9,5 @@ mod pure;
 mod pytorch;
 mod reference;
 mod states;
+mod symmetry;
+mod taps;

@@ -42,6 +42,7 @@ impl Runtime<'_> {
             Feed::Model { view, .. } => view.network.map(|network| network.architecture),
             Feed::Fresh { architecture } => Some(*architecture),
             Feed::Result(node) => self.plan.experiment.step(*node).and_then(|step| step.architecture),
+            Feed::Alignment(_) => None,
         };
         index.or(step.architecture).unwrap_or(0)
     }

@@ -1,5 +1,6 @@
 //! What each kind of step does, one file each, and how its result is put into files.
 
+pub(crate) mod align;
 mod connect;
 mod ensemble;
 mod evaluate;
@@ -24,7 +25,7 @@ use super::results::Result as StepResult;
 use super::run::Runtime;
 use super::{Step, Task, load};
 use crate::engine::RunError;
-use crate::method::Learned;
+use crate::method::{DEFAULT_BATCH, Learned};
 
 /// A result before it is written.
 pub(super) struct Made {
@@ -41,7 +42,9 @@ pub(super) enum File {
     /// A path with the running statistics of its points, as far as they are known.
     Path(Path, Vec<Vec<f32>>),
     /// Text.
-    Text(&'static str, String),
+    Text(String, String),
+    /// A model that is written tensor by tensor, by the name of its part.
+    Streamed(String, align::Streamed),
 }
 
 /// The file of a part: `snapshots[3]` → `snapshots-3.safetensors`.
@@ -66,6 +69,7 @@ impl File {
         match self {
             File::Model(part, state) => load::save(&state, &folder.join(file_name(&part))),
             File::Text(name, text) => std::fs::write(folder.join(name), text),
+            File::Streamed(part, model) => model.write(&folder.join(file_name(&part))),
             File::Path(path, statistics) => {
                 let points = path.points.iter().enumerate();
                 let vectors = points.map(|(index, point)| (format!("point.{index}"), point.as_slice()));
@@ -85,9 +89,10 @@ pub(super) fn run(runtime: &Runtime<'_>, step: &Step, threads: usize) -> Result<
     match &step.task {
         Task::Network { seed, from, map } => network::run(runtime, step, *seed, from.as_deref(), map),
         Task::Train { collects } => train::run(runtime, step, collects, threads),
+        Task::Align(plan) => align::run(runtime, step, plan, threads),
         Task::Connect => connect::run(runtime, step, threads),
         Task::Point => point::run(runtime, step),
-        Task::BatchNorm => repair::run(runtime, step),
+        Task::Repair => repair::run(runtime, step, threads),
         Task::Ensemble => ensemble::run(runtime, step),
         Task::Evaluate => evaluate::run(runtime, step, threads),
     }
@@ -103,7 +108,7 @@ fn pool(threads: usize) -> Result<rayon::ThreadPool, String> {
         .map_err(|error| error.to_string())
 }
 
-/// Whether a stage's settings fit its method, before anything is read.
+/// Whether a stage's settings fit its method, before anything is read. `examples` are those of its data, where they are known.
 ///
 /// # Errors
 /// They do not.
@@ -113,7 +118,9 @@ pub(crate) fn check(
     settings: &Map<String, Json>,
     learned: &Learned,
     models: usize,
+    examples: Option<usize>,
 ) -> Result<(), MethodError> {
+    let batch = settings.get(BATCH).and_then(Json::as_u64).unwrap_or(DEFAULT_BATCH).max(1);
     let mut own = settings.clone();
     own.remove("seed");
     if learned.path.is_some() {
@@ -121,10 +128,13 @@ pub(crate) fn check(
         own.remove(SHARDS);
     }
     match (verb, &learned.path) {
-        (_, Some(path)) => path.prepare(&own, models).map(|_| ()),
+        (_, Some(path)) => {
+            let kernel = path.prepare(&own, models)?;
+            examples.map_or(Ok(()), |examples| kernel.fits((examples as u64).div_ceil(batch).max(1)))
+        }
         (Verb::Train, _) => train::read(method, settings).map(|_| ()),
         (Verb::Average, _) => point::read(&own).map(|_| ()),
-        (Verb::Repair, _) => repair::read(&own).map(|_| ()),
+        (Verb::Repair, _) => repair::check(method, &own, models),
         (Verb::Ensemble, _) => ensemble::read(&own).map(|_| ()),
         _ => evaluate::check(method, &own),
     }
@@ -134,6 +144,7 @@ pub(crate) fn check(
 pub fn methods() -> Vec<Described> {
     let mut methods = fusion_learn::train::methods();
     methods.extend(fusion_learn::measure::methods());
-    methods.extend([point::described(), repair::described(), ensemble::described()]);
+    methods.extend([point::described(), ensemble::described()]);
+    methods.extend(repair::described());
     methods
 }

@@ -2,6 +2,7 @@
 
 use fusion_learn::measure::calibration::Calibration;
 use fusion_learn::measure::{Detail, Lines, Map, Scores, Table as Rows};
+use fusion_learn::repair::{Biased, Repaired};
 use fusion_learn::train::History;
 use fusion_report::model::{
     Axis, Bin, Cell, Column, Curve, Dash, Landscape, Marker, Matrix, Panel, Place, Plot, Polyline,
@@ -104,6 +105,59 @@ pub(super) fn path(step: &Step, path: &Path, facts: &Facts) -> Section {
     Section {
         title: format!("{} · connect {}", step.name, step.method),
         text: String::new(),
+        tables: vec![table],
+        plots: Vec::new(),
+    }
+}
+
+/// What a repair has done, layer by layer.
+pub(super) fn repair(step: &Step, repaired: &Repaired) -> Section {
+    let mut table = Table::new(
+        "layers",
+        vec![
+            Column::text("layer"),
+            Column::number("units", ""),
+            Column::number("dead", ""),
+            Column::number("spread before", ""),
+            Column::number("spread after", ""),
+            Column::number("offset before", ""),
+            Column::number("offset after", ""),
+        ],
+    );
+    let cell = |value: f64| if value.is_finite() { Cell::fixed(value, 3) } else { Cell::Empty };
+    for layer in &repaired.layers {
+        table.rows.push(vec![
+            Cell::text(&layer.name),
+            Cell::fixed(layer.units as f64, 0),
+            Cell::fixed(layer.dead as f64, 0),
+            cell(layer.before.variance.sqrt()),
+            cell(layer.after.variance.sqrt()),
+            cell(layer.before.offset),
+            cell(layer.after.offset),
+        ]);
+    }
+    Section {
+        title: format!("{} · repair {}", step.name, step.method),
+        text: "In front of activations: standard deviations as a share of their goal, and how far means are from theirs, in standard \
+               deviations; 1 and 0 are the goal. Dead units have no spread that could be corrected."
+            .to_owned(),
+        tables: vec![table],
+        plots: Vec::new(),
+    }
+}
+
+/// What a bias correction has done, layer by layer.
+pub(super) fn biases(step: &Step, found: &[Biased]) -> Section {
+    let columns =
+        vec![Column::text("layer"), Column::number("height", ""), Column::number("length of the bias", "")];
+    let mut table = Table::new("biases", columns);
+    for biased in found {
+        let ratio = if biased.ratio.is_finite() { Cell::number(biased.ratio) } else { Cell::Empty };
+        table.rows.push(vec![Cell::text(&biased.name), Cell::fixed(f64::from(biased.height), 0), ratio]);
+    }
+    Section {
+        title: format!("{} · repair {}", step.name, step.method),
+        text: "Lengths are those of the corrected biases, as a share of what they were.".to_owned(),
         tables: vec![table],
         plots: Vec::new(),
     }

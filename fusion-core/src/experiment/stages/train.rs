@@ -106,7 +106,7 @@ fn made(
         }
     }
     let history = &trained.history;
-    files.push(File::Text("history.json", serde_json::to_string(history).unwrap_or_default()));
+    files.push(File::Text("history.json".to_owned(), serde_json::to_string(history).unwrap_or_default()));
     let mut facts = Facts::new();
     let last = history.epochs.last();
     if let Some(last) = last {

@@ -70,6 +70,10 @@ pub(in crate::plan) fn expand(graph: &Graph, options: &Options) -> Graph {
     let mut counts: BTreeMap<(NodeId, String), usize> = BTreeMap::new();
     for (id, node) in graph.iter() {
         let NodeKind::Stage(stage) = &node.kind else { continue };
+        if stage.verb == Verb::Align {
+            let moving = stage.edges.iter().filter(|edge| edge.role == "from").count();
+            counts.insert((id, "models".to_owned()), moving);
+        }
         if stage.verb != Verb::Train || stage.collects.is_empty() {
             continue;
         }

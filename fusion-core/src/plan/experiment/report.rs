@@ -20,8 +20,41 @@ const FORMATS: [&str; 5] = ["html", "htm", "json", "csv", "svg"];
 const NAMED_AFTER_MODELS: [&str; 7] =
     ["accuracy", "loss", "cross_entropy", "perplexity", "brier", "ece", "per_class"];
 
+/// What the values of some methods end with; in front of it stand data sets, metrics or models.
+const LAST_WORDS: [(&str, &[&str]); 3] = [
+    (
+        "barrier",
+        &[
+            "height",
+            "chord",
+            "gap",
+            "at",
+            "chord_at",
+            "start",
+            "end",
+            "middle",
+            "min",
+            "max",
+            "mean",
+            "arc_mean",
+            "normalised",
+            "ensemble",
+            "length",
+            "distance",
+        ],
+    ),
+    ("distance", &["distance", "cosine"]),
+    ("diversity", &["disagreement", "divergence", "error_correlation", "both_wrong", "weight_diversity"]),
+];
+
 /// What headers tell of a model.
 const OF_HEADERS: [&str; 4] = ["parameters", "layers", "tensors", "bytes"];
+
+/// Whether a file is an alignment.
+fn is_alignment(path: &std::path::Path) -> bool {
+    let text = std::fs::read(path).ok();
+    text.is_some_and(|text| serde_json::from_slice::<fusion_sdk::alignment::Alignment>(&text).is_ok())
+}
 
 impl Builder<'_> {
     pub(in crate::plan) fn report(&mut self, node: &Node, inputs: &[Ref], path: &str, block: &[Setting]) {
@@ -57,7 +90,7 @@ impl Builder<'_> {
         });
     }
 
-    /// Takes a `save` of a path. Says whether it did.
+    /// Takes a `save` of a path or an alignment. Says whether it did.
     pub(in crate::plan) fn save_path(
         &mut self,
         input: &Ref,
@@ -67,7 +100,8 @@ impl Builder<'_> {
     ) -> bool {
         let node = self.graph.node(input.node);
         let NodeKind::Stage(stage) = &node.kind else { return false };
-        if stage.verb.result() != Space::Path {
+        let alignment = input.part.as_deref() == Some(super::align::PART);
+        if stage.verb.result() != Space::Path && !alignment {
             return false;
         }
         if self.experiment.step(input.node).is_none() {
@@ -75,19 +109,27 @@ impl Builder<'_> {
         }
         let own = |setting: &&Setting| setting.name == "overwrite";
         if let Some(setting) = block.iter().find(|setting| !own(setting)) {
-            let message = format!(
-                "`{}` is for checkpoints; a path is saved as the f32 checkpoints of its points",
-                setting.name
-            );
+            let what = match alignment {
+                true => "an alignment is saved as its transforms",
+                false => "a path is saved as the f32 checkpoints of its points",
+            };
+            let message = format!("`{}` is for checkpoints; {what}", setting.name);
             self.error(Diagnostic::new(Code::CannotSave, setting.span, message).help("remove it"));
             return true;
         }
         let overwrite = self.options.overwrite
             || block.iter().filter(own).any(|setting| matches!(setting.value, Value::Bool(true)));
         let target = resolve(&self.options.root, path);
-        if target.exists() && !(overwrite || target.join(PATH).is_file()) {
+        let own = match alignment {
+            true => target.is_file() && is_alignment(&target),
+            false => target.join(PATH).is_file(),
+        };
+        if target.exists() && (target.is_dir() == alignment || !(overwrite || own)) {
             let diagnostic = Diagnostic::new(Code::TargetExists, span, format!("`{path}` exists already"))
-                .note("it is no path that fusion has saved")
+                .note(format!(
+                    "it is no {} that fusion has saved",
+                    if alignment { "alignment" } else { "path" }
+                ))
                 .help("`--overwrite` (or `overwrite = true` here) replaces it as a whole");
             self.error(diagnostic);
             return true;
@@ -122,6 +164,18 @@ impl Builder<'_> {
             }
             Formula::Fact { node, fact, span } => {
                 let Some(step) = self.experiment.step(*node) else { return };
+                let words = LAST_WORDS.iter().find(|(method, _)| *method == step.method);
+                let last = fact.rsplit('.').next().unwrap_or_default();
+                if let Some((method, words)) = words.filter(|(_, words)| !words.contains(&last)) {
+                    let message = format!("`{}` will have no value `{fact}`", step.name);
+                    let diagnostic = Diagnostic::new(Code::UnknownFact, *span, message);
+                    let all = fusion_dsl::suggest::list(words.iter().copied(), 16);
+                    let diagnostic = match fusion_dsl::suggest::closest(last, words.iter().copied()) {
+                        Some(near) => diagnostic.help(format!("did you mean `{near}`?")),
+                        None => diagnostic.help(format!("values of `{method}` end with {all}")),
+                    };
+                    return self.error(diagnostic);
+                }
                 let one = step.inputs.iter().filter(|input| input.role == "from").count() == 1;
                 let of_input = |input: &Input| {
                     fact.strip_prefix(input.name.as_str())

@@ -14,7 +14,7 @@ use super::super::build::Builder;
 use super::super::ir::{NetworkOf, Origin, View};
 use super::super::places::Places;
 use super::network::given_seed;
-use super::{parts, settings};
+use super::{align, parts, settings};
 use crate::experiment::{Feed, Input, Step, Task, stages, step_key};
 use crate::method::Learned;
 
@@ -50,30 +50,74 @@ impl<'a> Builder<'a> {
             return; // reported where it is declared
         }
         let architecture = inputs.iter().find_map(|input| self.architecture_of(&input.feed));
-        if !self.same_architecture(stage, &inputs, architecture)
+        let aligns = match stage.verb {
+            Verb::Align => {
+                let Some(plan) = self.align_plan(node, stage, method, &settings, &inputs, !data.is_empty())
+                else {
+                    return;
+                };
+                Some(plan)
+            }
+            _ => None,
+        };
+        if aligns.is_none() && !self.same_architecture(stage, &inputs, architecture)
             || !self.statistics_have_a_policy(stage, method, &inputs, &settings)
             || !self.statistics_have_data(stage, &inputs, &settings, &data)
             || !self.data_fits(stage, architecture, &data)
         {
             return;
         }
-        if let Err(error) = stages::check(stage.verb, &stage.method, &settings, method, inputs.len()) {
+        if let Some(plan) = &aligns
+            && plan.architecture.is_none()
+            && let Some((role, _)) = data.first()
+        {
+            let edge = stage.edges.iter().find(|edge| edge.role == *role);
+            let message = "the models are weights without a network: they cannot be run on data";
+            let diagnostic = Diagnostic::new(
+                Code::NetworkNotKnown,
+                edge.map_or(stage.method_span, |edge| edge.span),
+                message,
+            )
+            .help("say what they are: `model NAME of mlp(…) from \"…\"`, or match weights alone");
+            return self.error(diagnostic);
+        }
+        if aligns.is_none()
+            && let Err(error) = stages::check(
+                stage.verb,
+                &stage.method,
+                &settings,
+                method,
+                inputs.len(),
+                self.examples(&data),
+            )
+        {
             return self.refused(node, stage, &places, &error);
+        }
+        if !self.landscape_has_a_plane(stage, &inputs) {
+            return;
         }
         let collects = match self.collects(stage, &settings, &data) {
             Ok(collects) => collects,
             Err(diagnostic) => return self.error(*diagnostic),
         };
-        let task = match stage.verb {
-            Verb::Train => Task::Train { collects },
-            Verb::Connect => Task::Connect,
-            Verb::Average => Task::Point,
-            Verb::Repair => Task::BatchNorm,
-            Verb::Ensemble => Task::Ensemble,
-            _ => Task::Evaluate,
+        let stored = aligns.as_deref().and_then(Self::stored_key);
+        let task = match (aligns, stage.verb) {
+            (Some(plan), _) => Task::Align(plan),
+            (None, Verb::Train) => Task::Train { collects },
+            (None, Verb::Connect) => Task::Connect,
+            (None, Verb::Average) => Task::Point,
+            (None, Verb::Repair) => Task::Repair,
+            (None, Verb::Ensemble) => Task::Ensemble,
+            (None, _) => Task::Evaluate,
+        };
+        let architecture = match &task {
+            Task::Align(plan) => plan.architecture,
+            _ => architecture,
         };
         let content = self.graph.keys()[id.0 as usize];
         let needs = self.needs(&inputs);
+        let mut made_from = self.fingerprints(stage, &inputs, &data);
+        made_from.extend(stored);
         let step = Step {
             node: id,
             name: node.name.clone(),
@@ -82,7 +126,7 @@ impl<'a> Builder<'a> {
             task,
             seeded: given_seed(&stage.settings),
             seed: settings.get("seed").and_then(Json::as_u64).unwrap_or(0),
-            key: step_key(&content, &self.fingerprints(stage, &inputs, &data), self.options),
+            key: step_key(&content, &made_from, self.options),
             cached: false,
             settings,
             architecture,
@@ -98,7 +142,10 @@ impl<'a> Builder<'a> {
     /// Registers a step and the models that it will make.
     fn add(&mut self, id: NodeId, node: &Node, mut step: Step) {
         step.cached = self.stored(&step.key);
-        let makes_model = matches!(step.task, Task::Train { .. } | Task::Point | Task::BatchNorm);
+        if let Task::Align(plan) = step.task.clone() {
+            self.aligned(id, node, &step, &plan);
+        }
+        let makes_model = matches!(step.task, Task::Train { .. } | Task::Point | Task::Repair);
         if let (true, Some(architecture)) = (makes_model, step.architecture) {
             let mut view = self.declared(&node.name, node.span, &step.key, architecture);
             if matches!(step.task, Task::Point)
@@ -134,12 +181,17 @@ impl<'a> Builder<'a> {
         };
         let makes_model = match &node.kind {
             NodeKind::Model { .. } => true,
-            NodeKind::Stage(stage) => stage.verb.result() == Space::Model,
+            NodeKind::Stage(stage) => {
+                stage.verb.result() == Space::Model && edge.input.part.as_deref() != Some(align::PART)
+            }
             _ => false,
         };
         let feed = if makes_model {
             let view = self.view(&edge.input, edge.span)?;
             match view.network {
+                None if verb == Verb::Align => {
+                    Feed::Model { between: self.between(&edge.input, &view, edge.span), view }
+                }
                 None => {
                     self.unknown_network(&edge.input, edge.span);
                     return None;
@@ -151,6 +203,9 @@ impl<'a> Builder<'a> {
                 }
                 Some(_) => Feed::Model { between: self.between(&edge.input, &view, edge.span), view },
             }
+        } else if edge.input.part.as_deref() == Some(align::PART) {
+            self.experiment.step(edge.input.node)?;
+            Feed::Alignment(edge.input.node)
         } else {
             self.experiment.step(edge.input.node)?;
             Feed::Result(edge.input.node)
@@ -191,6 +246,7 @@ impl<'a> Builder<'a> {
             Feed::Model { view, .. } => view.network.map(|network| network.architecture),
             Feed::Fresh { architecture } => Some(*architecture),
             Feed::Result(node) => self.experiment.step(*node)?.architecture,
+            Feed::Alignment(_) => None,
         }
     }
 
@@ -225,12 +281,14 @@ impl<'a> Builder<'a> {
         inputs: &[Input],
         settings: &Map<String, Json>,
     ) -> bool {
-        if settings.contains_key(POLICY) || matches!(stage.verb, Verb::Repair | Verb::Train | Verb::Connect) {
+        if settings.contains_key(POLICY)
+            || matches!(stage.verb, Verb::Repair | Verb::Train | Verb::Connect | Verb::Align)
+        {
             return true;
         }
         let between = |feed: &Feed| match feed {
             Feed::Model { view, .. } => view.network.is_some_and(|network| network.stale),
-            Feed::Fresh { .. } => false,
+            Feed::Fresh { .. } | Feed::Alignment(_) => false,
             Feed::Result(node) => self.experiment.step(*node).is_some_and(|step| {
                 matches!(step.task, Task::Connect)
                     && step
@@ -342,9 +400,41 @@ impl<'a> Builder<'a> {
         if stage.verb != Verb::Train {
             return Ok(Vec::new());
         }
-        let examples = |node: &NodeId| self.experiment.data.get(node).and_then(|plan| plan.facts.examples);
-        let examples = data.iter().find(|(role, _)| role == "data").and_then(|(_, node)| examples(node));
-        parts::collects(stage, settings, examples.unwrap_or(1))
+        parts::collects(stage, settings, self.examples(data).unwrap_or(1))
+    }
+
+    /// How many examples a stage trains on, where that is known.
+    fn examples(&self, data: &[(String, NodeId)]) -> Option<usize> {
+        let (_, node) = data.iter().find(|(role, _)| role == "data")?;
+        self.experiment.data.get(node)?.facts.examples
+    }
+
+    /// A map is that of a plane; other paths are drawn on it.
+    fn landscape_has_a_plane(&mut self, stage: &Stage, inputs: &[Input]) -> bool {
+        if (stage.verb, stage.method.as_str()) != (Verb::Evaluate, "landscape") {
+            return true;
+        }
+        let paths = inputs.iter().filter_map(|input| match input.feed {
+            Feed::Result(node) if input.role == "path" => self.experiment.step(node),
+            _ => None,
+        });
+        let methods: Vec<&str> = paths.map(|step| step.method.as_str()).collect();
+        let planes = methods.iter().filter(|method| **method == "plane").count();
+        if planes == 1 {
+            return true;
+        }
+        let message = format!("a landscape is that of one plane, {planes} are connected to `path`");
+        let mut diagnostic = Diagnostic::new(Code::MethodFailed, stage.method_span, message);
+        if methods.iter().any(|method| ["subspace", "simplex"].contains(method)) {
+            diagnostic = diagnostic.note(
+                "the corners of a simplex are models: `average NAME using point { path PATH; at = 0 }`, and so on up to `at = 1`",
+            );
+        }
+        self.error(
+            diagnostic
+                .help("make one with `connect NAME using plane { from [A, B, C] }` and connect it to `path`"),
+        );
+        false
     }
 
     /// What the result depends on beyond the recipe's text.
@@ -358,7 +448,9 @@ impl<'a> Builder<'a> {
             }
             match &input.feed {
                 Feed::Fresh { .. } => {}
-                Feed::Result(node) => found.extend(self.experiment.step(*node).map(|step| step.key.clone())),
+                Feed::Alignment(node) | Feed::Result(node) => {
+                    found.extend(self.experiment.step(*node).map(|step| step.key.clone()))
+                }
                 Feed::Model { view, .. } => found.push(self.view_key(view)),
             }
         }
@@ -377,7 +469,7 @@ impl<'a> Builder<'a> {
         for input in inputs {
             match &input.feed {
                 Feed::Fresh { .. } => {}
-                Feed::Result(node) => found.push(*node),
+                Feed::Alignment(node) | Feed::Result(node) => found.push(*node),
                 Feed::Model { view, .. } => found.extend(self.makers(view)),
             }
         }
@@ -401,7 +493,7 @@ impl<'a> Builder<'a> {
             .collect()
     }
 
-    fn refused(&mut self, node: &Node, stage: &Stage, places: &Places, error: &MethodError) {
+    pub(super) fn refused(&mut self, node: &Node, stage: &Stage, places: &Places, error: &MethodError) {
         let span = places.blamed(error);
         let message = format!("`{}` of `{}`: {}", stage.method, node.name, error.message);
         let mut diagnostic = Diagnostic::new(Code::MethodFailed, span, message);

@@ -24,6 +24,30 @@ impl Alignment {
         tensor: usize,
         values: &[f32],
     ) -> Result<Vec<f32>, AlignmentError> {
+        self.applied(from, to, tensor, values)
+    }
+
+    /// The same for values in f64, without any rounding to f32.
+    ///
+    /// # Errors
+    /// As for [`Alignment::apply`].
+    pub fn apply_f64(
+        &self,
+        from: &Symmetries,
+        to: &Symmetries,
+        tensor: usize,
+        values: &[f64],
+    ) -> Result<Vec<f64>, AlignmentError> {
+        self.applied(from, to, tensor, values)
+    }
+
+    fn applied<T: Value>(
+        &self,
+        from: &Symmetries,
+        to: &Symmetries,
+        tensor: usize,
+        values: &[T],
+    ) -> Result<Vec<T>, AlignmentError> {
         let gather = self.gather(from, tensor)?;
         if values.len() != gather.elements() {
             return Err(AlignmentError::Length {
@@ -32,7 +56,7 @@ impl Alignment {
                 wanted: gather.elements(),
             });
         }
-        let mut moved = vec![0.0_f32; values.len()];
+        let mut moved = vec![T::narrow(0.0); values.len()];
         gather.runs(|target, source, length| {
             moved[target..target + length].copy_from_slice(&values[source..source + length]);
         });
@@ -67,18 +91,18 @@ impl Alignment {
 
     /// Maps and scales along one product.
     #[allow(clippy::too_many_arguments, reason = "the place of a product in a tensor")]
-    fn product(
+    fn product<T: Value>(
         &self,
         from: &Symmetries,
         to: &Symmetries,
         product: &Product,
         side: Side,
         role: TensorRole,
-        values: &[f32],
+        values: &[T],
         trailing: usize,
-    ) -> Result<Vec<f32>, AlignmentError> {
+    ) -> Result<Vec<T>, AlignmentError> {
         let mut lengths: Vec<usize> = product.iter().map(|factor| from.length(*factor)).collect();
-        let mut values: Vec<f64> = values.iter().map(|value| f64::from(*value)).collect();
+        let mut values: Vec<f64> = values.iter().map(|value| value.wide()).collect();
         for (at, factor) in product.iter().enumerate() {
             let Factor::Node(id) = *factor else { continue };
             let node = &from.node(id).name;
@@ -124,7 +148,7 @@ impl Alignment {
             values = result;
             lengths[at] = slots;
         }
-        Ok(values.into_iter().map(|value| value as f32).collect())
+        Ok(values.into_iter().map(T::narrow).collect())
     }
 
     /// The entry for a block of the factors before `at`, which must have all parents.
@@ -184,6 +208,32 @@ impl Alignment {
             0 => Ok((new_weights, new_statistics)),
             found => Err(AlignmentError::Length { tensor: "all tensors".into(), found, wanted: 0 }),
         }
+    }
+}
+
+/// An element: computed with in f64, kept as it is.
+trait Value: Copy {
+    fn wide(self) -> f64;
+    fn narrow(value: f64) -> Self;
+}
+
+impl Value for f32 {
+    fn wide(self) -> f64 {
+        f64::from(self)
+    }
+
+    fn narrow(value: f64) -> Self {
+        value as f32
+    }
+}
+
+impl Value for f64 {
+    fn wide(self) -> f64 {
+        self
+    }
+
+    fn narrow(value: f64) -> Self {
+        value
     }
 }
 

@@ -9,7 +9,8 @@
 //! attn.o.weight = stream, reads head · dv
 //! bn.running_var (variance) = stream
 //! ```
-//! Lines in any order of tensors; nodes before their use; `*` may stand for `·`; `#` begins a comment; `1` is an axis of length 1.
+//! Tensors in any order; nodes before their use; `*` may stand for `·`, `;` for the end of a line; `#` begins a comment; `1` is an axis of
+//! length 1.
 
 use std::fmt;
 
@@ -98,7 +99,7 @@ impl Symmetries {
             tensors: Vec::new(),
             notes: Vec::new(),
         };
-        for (index, line) in text.lines().enumerate() {
+        for (index, line) in text.split(['\n', ';']).enumerate() {
             let line = line.split('#').next().unwrap_or_default().trim();
             if line.is_empty() || line == HEADING {
                 continue;
@@ -231,8 +232,10 @@ emb.weight = pin[11], both stream
 
     #[test]
     fn people_write_stars_and_comments() {
-        let read =
-            Symmetries::parse("node c[4]  # channels\n\nfc.weight = pin[10], reads c * pin[49]").unwrap();
+        let read = Symmetries::parse(
+            "node c[4]  # channels\n\nfc.weight = pin[10], reads c * pin[49]; fc.bias = pin[10]",
+        )
+        .unwrap();
         assert_eq!(read.shape(0), [10, 196]);
     }
 

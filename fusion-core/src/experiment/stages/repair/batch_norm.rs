@@ -9,10 +9,10 @@ use fusion_sdk::{
 };
 use serde_json::{Map, Value as Json};
 
-use super::super::Step;
-use super::super::results::Result as StepResult;
-use super::super::run::Runtime;
-use super::{File, Made};
+use super::super::super::Step;
+use super::super::super::results::Result as StepResult;
+use super::super::super::run::Runtime;
+use super::super::{File, Made, evaluate, pool};
 use crate::engine::RunError;
 
 /// Stage parameters of `batch_norm`.
@@ -79,11 +79,11 @@ pub(super) fn run(runtime: &Runtime<'_>, step: &Step) -> Result<Made, RunError> 
     let network = runtime.build(step, architecture)?;
     let flat = runtime.flat(step, input, &network)?;
     let data = runtime.dataset(step, *node)?;
-    let fail = |error| super::evaluate::measured(runtime, step, error);
+    let fail = |error| evaluate::measured(runtime, step, error);
     let limit = params.batches.map(|batches| batches as usize);
     let batches = Batches::training("data", &data, params.batch as usize, step.seed, limit).map_err(fail)?;
     let norm = NormSource { policy: Some(NormPolicy::Reset), train: Some(&batches), momentum: 0.1 };
-    let statistics = super::pool(1).map_err(RunError::Threads)?.install(|| {
+    let statistics = pool(1).map_err(RunError::Threads)?.install(|| {
         let mut forward = factory(architecture, &runtime.device)()?;
         norm.statistics(&mut *forward, &flat.weights, || Ok(flat.statistics.clone()))
     });

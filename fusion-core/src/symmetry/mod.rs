@@ -1,0 +1,168 @@
+//! Symmetries of checkpoints that come without a graph: from templates over the names of their tensors, or from a text that someone has
+//! written beside them.
+//!
+//! A template knows which tensors of a family of models read and write the same units. It takes names and shapes from headers, and head
+//! counts, which no shape tells, from `config.json`. What it gives is checked against the shapes, and moved and moved back on small
+//! data, before anyone uses it ([`Symmetries::check_structure`]).
+
+mod attention;
+mod bert;
+mod builder;
+mod clip;
+mod config;
+mod error;
+mod gpt2;
+mod llama;
+mod neox;
+#[cfg(feature = "learn")]
+mod network;
+mod resnet;
+#[cfg(test)]
+mod tests;
+mod vgg;
+mod vit;
+
+use std::path::{Path, PathBuf};
+
+use fusion_sdk::symmetry::Symmetries;
+use serde_json::Value as Json;
+
+use builder::Builder;
+use config::Config;
+pub use error::NamesError;
+#[cfg(feature = "learn")]
+pub use network::of_network;
+
+/// A tensor of a checkpoint: its name and shape.
+pub type Header = (String, Vec<usize>);
+
+/// What texts with symmetries end with.
+const EXTENSION: &str = "symmetries";
+
+/// A family of models.
+struct Template {
+    /// In messages and in [`fusion_sdk::symmetry::Origin::Template`].
+    name: &'static str,
+    /// A tensor that tells it, for messages.
+    told_by: &'static str,
+    /// Whether these are tensors of the family.
+    fits: fn(&Builder<'_>) -> bool,
+    /// Describes them.
+    build: fn(&mut Builder<'_>, &Config<'_>) -> Result<(), NamesError>,
+}
+
+const TEMPLATES: &[Template] = &[
+    Template {
+        name: "llama",
+        told_by: "`model.layers.0.self_attn.q_proj.weight` (Llama, Mistral, Qwen2, Qwen3)",
+        fits: llama::fits,
+        build: llama::build,
+    },
+    Template {
+        name: "gpt2",
+        told_by: "`h.0.attn.c_attn.weight` (GPT-2)",
+        fits: gpt2::fits,
+        build: gpt2::build,
+    },
+    Template {
+        name: "gpt-neox",
+        told_by: "`gpt_neox.layers.0.attention.query_key_value.weight` (GPT-NeoX, Pythia)",
+        fits: neox::fits,
+        build: neox::build,
+    },
+    Template {
+        name: "bert",
+        told_by: "`bert.encoder.layer.0.attention.self.query.weight` (BERT, RoBERTa)",
+        fits: bert::fits,
+        build: bert::build,
+    },
+    Template {
+        name: "vit",
+        told_by: "`vit.encoder.layer.0.attention.attention.query.weight` (ViT)",
+        fits: vit::fits,
+        build: vit::build,
+    },
+    Template {
+        name: "clip",
+        told_by: "`text_model.encoder.layers.0.self_attn.q_proj.weight` (CLIP)",
+        fits: clip::fits,
+        build: clip::build,
+    },
+    Template {
+        name: "resnet",
+        told_by: "`layer1.0.conv1.weight` (ResNet as in torchvision)",
+        fits: resnet::fits,
+        build: resnet::build,
+    },
+    Template {
+        name: "vgg",
+        told_by: "`features.0.weight` (VGG as in torchvision)",
+        fits: vgg::fits,
+        build: vgg::build,
+    },
+];
+
+/// The symmetries of a checkpoint by the names of its tensors, in the order of `tensors`. `config` is its `config.json`. Tensors that the
+/// template does not know stay as they are and are noted.
+///
+/// # Errors
+/// No template knows these names; a tensor of the family is missing or has another shape; a number of `config.json` is missing; or a tensor
+/// that is not known is as wide as the units that everything reads, so that it may be a part of what moves.
+pub fn of_names(tensors: &[Header], config: Option<&Json>) -> Result<Symmetries, NamesError> {
+    for template in TEMPLATES {
+        let mut builder = Builder::new(template.name, tensors);
+        if (template.fits)(&builder) {
+            (template.build)(&mut builder, &Config::new(template.name, config))?;
+            return builder.finish();
+        }
+    }
+    Err(NamesError::Unrecognised {
+        known: TEMPLATES.iter().map(|template| template.told_by).collect(),
+        found: tensors.iter().take(3).map(|(name, _)| name.clone()).collect(),
+    })
+}
+
+/// Declared symmetries, checked against a checkpoint. Tensors that they leave out stay as they are and are noted.
+///
+/// # Errors
+/// They contradict themselves or the shapes.
+pub fn of_text(declared: Symmetries, tensors: &[Header]) -> Result<Symmetries, NamesError> {
+    let mut declared = declared;
+    let rest = declared.check_structure(tensors)?;
+    declared.notes.extend(builder::untouched(&rest));
+    Ok(declared)
+}
+
+/// As [`of_text`], from a file.
+///
+/// # Errors
+/// The file cannot be read, is no such text, or see [`of_text`].
+pub fn of_file(path: &Path, tensors: &[Header]) -> Result<Symmetries, NamesError> {
+    let at = || path.display().to_string();
+    let text = std::fs::read_to_string(path)
+        .map_err(|error| NamesError::Unreadable { path: at(), error: error.to_string() })?;
+    let declared = Symmetries::parse(&text).map_err(|error| NamesError::Text { path: at(), error })?;
+    of_text(declared, tensors)
+}
+
+/// The text that belongs to a checkpoint, if there is one: `NAME.symmetries` beside the file or folder `NAME`, or the first
+/// `*.symmetries` in the folder.
+#[must_use]
+pub fn beside(checkpoint: &Path) -> Option<PathBuf> {
+    let own = match checkpoint.is_dir() {
+        // A folder's name may have dots: `llama-3.2-1b`.
+        true => {
+            let mut name = checkpoint.file_name()?.to_owned();
+            name.push(".");
+            name.push(EXTENSION);
+            checkpoint.with_file_name(name)
+        }
+        false => checkpoint.with_extension(EXTENSION),
+    };
+    if own.is_file() {
+        return Some(own);
+    }
+    let entries = std::fs::read_dir(checkpoint).ok()?;
+    let paths = entries.filter_map(|entry| entry.ok().map(|entry| entry.path()));
+    paths.filter(|path| path.extension().is_some_and(|own| own == EXTENSION) && path.is_file()).min()
+}

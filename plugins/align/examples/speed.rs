@@ -1,0 +1,131 @@
+//! How long `weight_matching` takes on an MLP: seconds of processor and clock, on the matrices that the peer in NumPy gets.
+//!
+//! `cargo run --release -p fusion-align --example speed -- 784,512,512,512,10 [FOLDER] [NOISE]` writes the two models as raw f32 into
+//! FOLDER. With NOISE the second one is a permuted copy of the first under as much noise; otherwise both are drawn alone.
+
+use std::time::Instant;
+
+use fusion_align::weight_matching::{Order, Precision, Start, WeightMatching, WeightMatchingParams};
+use fusion_sdk::align::{Align, Candidate, FlatSource, Incoming, Matching, Vectors};
+use fusion_sdk::alignment::Alignment;
+use fusion_sdk::context::{Context, Host};
+use fusion_sdk::rng::Key;
+use fusion_sdk::symmetry::Symmetries;
+
+struct Two;
+
+impl Host for Two {
+    fn cancelled(&self) -> bool {
+        false
+    }
+
+    fn progress(&self, _: u64, _: u64, _: &str) {}
+
+    fn for_each(&self, n: usize, body: &(dyn Fn(usize) + Sync)) {
+        let next = std::sync::atomic::AtomicUsize::new(0);
+        let work = || {
+            loop {
+                let index = next.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+                if index >= n {
+                    return;
+                }
+                body(index);
+            }
+        };
+        std::thread::scope(|scope| {
+            if n > 1 {
+                scope.spawn(work);
+            }
+            work();
+        });
+    }
+}
+
+/// Seconds of processor that this process has used.
+fn processor() -> f64 {
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
+    let ticks = |at: usize| fields.get(at).and_then(|field| field.parse::<f64>().ok()).unwrap_or(0.0);
+    (ticks(11) + ticks(12)) / 100.0
+}
+
+fn main() {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let dims: Vec<usize> = arguments[0].split(',').map(|size| size.parse().unwrap()).collect();
+    let noise: Option<f32> = arguments.get(2).map(|noise| noise.parse().unwrap());
+    let (mut text, last) = (String::new(), dims.len() - 2);
+    for (layer, size) in dims[1..=last].iter().enumerate() {
+        text += &format!("node h{layer}[{size}]\n");
+    }
+    for layer in 0..=last {
+        let out = if layer == last { format!("pin[{}]", dims[layer + 1]) } else { format!("h{layer}") };
+        let into = if layer == 0 { format!("pin[{}]", dims[0]) } else { format!("h{}", layer - 1) };
+        text += &format!("w{layer} = reads {into}, {out}\nb{layer} = {out}\n");
+    }
+    let symmetries = Symmetries::parse(&text).unwrap();
+    let draw = |seed: u64| {
+        let mut weights = Vec::new();
+        for (layer, pair) in dims.windows(2).enumerate() {
+            let key = Key::new(seed, "w", layer as u64);
+            let scale = (2.0 / pair[0] as f32).sqrt();
+            weights.extend((0..pair[0] * pair[1]).map(|at| scale * key.normal(at as u64)));
+            weights.extend((0..pair[1]).map(|_| 0.0));
+        }
+        weights
+    };
+    let (a, mut b): (Vec<f32>, Vec<f32>) = (draw(1), draw(2));
+    if let Some(noise) = noise {
+        let mixed: Vec<f32> = a.iter().zip(&b).map(|(a, b)| a + noise * b).collect();
+        let alignment = Alignment::random(&symmetries, 3);
+        b = alignment.apply_flat(&symmetries, &symmetries, &mixed, &[]).unwrap().0;
+    }
+    if let Some(folder) = arguments.get(1).filter(|folder| !folder.is_empty()) {
+        std::fs::create_dir_all(folder).unwrap();
+        for (name, model) in [("a", &a), ("b", &b)] {
+            let bytes: Vec<u8> = model.iter().flat_map(|value| value.to_le_bytes()).collect();
+            std::fs::write(format!("{folder}/{name}.f32"), bytes).unwrap();
+        }
+    }
+    let vectors = [&a, &b].map(|weights| Vectors { weights, statistics: &[] });
+    let sources = vectors.map(|vectors| FlatSource::new(&symmetries, vectors));
+    let models = [0, 1].map(|index| Candidate {
+        name: ["a", "b"][index],
+        symmetries: &symmetries,
+        source: &sources[index],
+        vectors: None,
+    });
+    let default = WeightMatchingParams {
+        order: Order::Random,
+        sweeps: 100,
+        restarts: 6,
+        start: Start::Best,
+        precision: Precision::Single,
+    };
+    let one = WeightMatchingParams { restarts: 1, start: Start::Identity, ..default.clone() };
+    for (name, params) in [("default", default), ("one run from the identity", one)] {
+        let incoming = Incoming { reference: 1, from: 1, data: false };
+        let method = WeightMatching::prepare(params, incoming).unwrap();
+        let (clock, used) = (Instant::now(), processor());
+        let rounds = 5;
+        let mut facts = Vec::new();
+        for _ in 0..rounds {
+            let matching = Matching {
+                models: &models,
+                reference: true,
+                target: &symmetries,
+                features: None,
+                objective: None,
+                alignments: &[],
+                seed: 0,
+                context: Context::new(&Two),
+            };
+            facts = method.align(matching).unwrap().facts;
+        }
+        let each = f64::from(rounds);
+        println!(
+            "{name}: {:.3} s of clock, {:.3} s of processor; {facts:?}",
+            clock.elapsed().as_secs_f64() / each,
+            (processor() - used) / each
+        );
+    }
+}

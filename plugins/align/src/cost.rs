@@ -1,0 +1,318 @@
+//! What it is worth to put a unit of one model into a slot of another, given where all other units are: the costs of weight matching.
+//!
+//! The objective is f(π) = Σ ⟨A, π(B)⟩ over all trained tensors, which is maximal where ‖A − π(B)‖² is least. For the units X of a family
+//! (`family`), with all other nodes fixed, f is a sum over tensors of K[x, y] = Σ_r A[x, r] · π(B)[y, r], where r goes over everything
+//! else in the tensor (`block`), and x and y over the indices of the family's nodes in it. Tensors in which the same nodes meet share one
+//! K, a [`Joint`]; for a family of one node there is one, the n × n matrix of its costs.
+//!
+//! Tensors are read one pair at a time, and a pinned leading axis (the vocabulary) in pieces, so memory is bounded by the largest pair and
+//! n² sums. Products are computed in f32 over at most `PANEL` terms and added up in f64 (`gram`); with `Precision::Double` everything is
+//! f64. Output rows are computed in fixed blocks, so results do not depend on threads.
+
+mod block;
+mod gram;
+mod joint;
+mod kept;
+mod real;
+
+use std::borrow::Cow;
+
+use fusion_sdk::align::{Candidate, Source};
+use fusion_sdk::symmetry::{Axis, Factor, NodeId, Symmetries, TensorAxes, TensorRole};
+use fusion_sdk::{Context, MethodError, Words};
+
+use crate::family::Family;
+use crate::state::State;
+
+pub(crate) use joint::Joint;
+pub(crate) use kept::Kept;
+pub(crate) use real::Real;
+
+/// Precision of costs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Words)]
+pub enum Precision {
+    /// products in f32, sums in f64
+    Single,
+    /// f64 throughout; for models that are stored so
+    Double,
+}
+
+/// Which of a family's tensors count.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Which<'a> {
+    /// All.
+    All,
+    /// Those that make its units, as far as all their other nodes are marked as settled (by node): one pass from the input.
+    Incoming(&'a [bool]),
+}
+
+/// Two models of one network, of which the second is brought over.
+#[derive(Clone, Copy)]
+pub(crate) struct Pair<'a> {
+    /// Of both.
+    pub(crate) symmetries: &'a Symmetries,
+    /// The one that counts.
+    pub(crate) a: &'a dyn Source,
+    /// The one that is brought over.
+    pub(crate) b: &'a dyn Source,
+    /// Their names, for errors.
+    pub(crate) names: [&'a str; 2],
+    /// Of products.
+    pub(crate) precision: Precision,
+    /// Threads, and whether to stop.
+    pub(crate) context: Context<'a>,
+}
+
+impl<'a> Pair<'a> {
+    /// Of two candidates with the same symmetries.
+    pub(crate) fn of(
+        a: &Candidate<'a>,
+        b: &Candidate<'a>,
+        precision: Precision,
+        context: Context<'a>,
+    ) -> Pair<'a> {
+        let names = [a.name, b.name];
+        Pair { symmetries: b.symmetries, a: a.source, b: b.source, names, precision, context }
+    }
+
+    /// The costs of a family, with all other nodes (and for a quadratic family its own units on other axes) where `state` has them. Larger
+    /// is better.
+    ///
+    /// # Errors
+    /// A source cannot be read, a value is not finite (with model and tensor), or the user asked to stop.
+    pub(crate) fn joints(
+        &self,
+        family: &Family,
+        state: &State,
+        which: Which<'_>,
+    ) -> Result<Vec<Joint>, MethodError> {
+        let mut joints = Vec::new();
+        for &tensor in &family.tensors {
+            self.add(family, (None, state), which, tensor, true, &mut joints)?;
+        }
+        Ok(joints)
+    }
+
+    /// How many values the costs of a family are.
+    pub(crate) fn size(&self, family: &Family) -> usize {
+        let mut met: Vec<Vec<NodeId>> = Vec::new();
+        for &tensor in &family.tensors {
+            for turn in block::turns(self.symmetries, &self.symmetries.tensors[tensor], family) {
+                if !met.contains(&turn.nodes) {
+                    met.push(turn.nodes);
+                }
+            }
+        }
+        let length = |nodes: &Vec<NodeId>| nodes.iter().map(|id| self.symmetries.node(*id).size).product();
+        met.iter().map(length).map(|length: usize| length * length).sum()
+    }
+
+    /// Adds what one tensor contributes to the costs of a family; from where `before` had the other nodes, only what has changed since. `check`:
+    /// whether to look for values that are not finite.
+    fn add(
+        &self,
+        family: &Family,
+        (before, state): (Option<&State>, &State),
+        which: Which<'_>,
+        tensor: usize,
+        check: bool,
+        joints: &mut Vec<Joint>,
+    ) -> Result<(), MethodError> {
+        match self.precision {
+            Precision::Single => self.add_in::<f32>(family, (before, state), which, tensor, check, joints),
+            Precision::Double => self.add_in::<f64>(family, (before, state), which, tensor, check, joints),
+        }
+    }
+
+    fn add_in<T: Real>(
+        &self,
+        family: &Family,
+        (before, state): (Option<&State>, &State),
+        which: Which<'_>,
+        tensor: usize,
+        check: bool,
+        joints: &mut Vec<Joint>,
+    ) -> Result<(), MethodError> {
+        let described = &self.symmetries.tensors[tensor];
+        let wanted = |turn: &block::Turn| match which {
+            Which::All => true,
+            Which::Incoming(settled) => turn.incoming(self.symmetries, described, settled),
+        };
+        let (mut a, mut b) = (Vec::new(), Vec::new());
+        for piece in pieces(self.symmetries, tensor) {
+            let turns = block::turns(self.symmetries, &piece.described, family);
+            // Every turn with its terms; none of them where nothing has moved.
+            let layouts: Vec<_> = turns
+                .into_iter()
+                .filter(wanted)
+                .map(|turn| {
+                    let layout = turn.layout(self.symmetries, before, state);
+                    (turn, layout)
+                })
+                .filter(|(_, layout)| !layout.own.is_empty())
+                .collect();
+            if layouts.is_empty() {
+                continue;
+            }
+            self.context.check()?;
+            let a = self.values::<T>(0, tensor, &piece, check, &mut a)?;
+            let b = self.values::<T>(1, tensor, &piece, check, &mut b)?;
+            for (turn, layout) in layouts {
+                let joint = joint::of(joints, self.symmetries, &turn.nodes);
+                gram::accumulate(self.context, a, b, &layout, &mut joint.values)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// f: the sum of products of all trained tensors, in f64 (products of f64 with `Precision::Double`), in a fixed order.
+    ///
+    /// # Errors
+    /// As for [`Pair::joints`].
+    pub(crate) fn objective(&self, state: &State) -> Result<f64, MethodError> {
+        let trained = (0..self.symmetries.tensors.len())
+            .filter(|tensor| self.symmetries.tensors[*tensor].role == TensorRole::Parameter);
+        self.objective_of(state, trained)
+    }
+
+    /// The part of f that these tensors contribute.
+    ///
+    /// # Errors
+    /// As for [`Pair::joints`].
+    pub(crate) fn objective_of(
+        &self,
+        state: &State,
+        tensors: impl IntoIterator<Item = usize>,
+    ) -> Result<f64, MethodError> {
+        let mut sum = 0.0;
+        for tensor in tensors {
+            sum += match self.precision {
+                Precision::Single => self.product::<f32>(state, tensor)?,
+                Precision::Double => self.product::<f64>(state, tensor)?,
+            };
+        }
+        Ok(sum)
+    }
+
+    fn product<T: Real>(&self, state: &State, tensor: usize) -> Result<f64, MethodError> {
+        let (mut a, mut b) = (Vec::new(), Vec::new());
+        let mut sum = 0.0;
+        for piece in pieces(self.symmetries, tensor) {
+            self.context.check()?;
+            let a = self.values::<T>(0, tensor, &piece, true, &mut a)?;
+            let b = self.values::<T>(1, tensor, &piece, true, &mut b)?;
+            let alone = Symmetries {
+                origin: self.symmetries.origin.clone(),
+                nodes: self.symmetries.nodes.clone(),
+                tensors: vec![piece.described.into_owned()],
+                notes: Vec::new(),
+            };
+            let gather = state.alignment(&alone, &alone).gather(&alone, 0);
+            let gather = gather.map_err(|error| MethodError::invalid(error.to_string()))?;
+            gather.runs(|target, source, length| {
+                sum += dot(&a[target..target + length], &b[source..source + length]);
+            });
+        }
+        Ok(sum)
+    }
+
+    /// A piece of a tensor of model 0 or 1: where it lies in memory, or read into `room`.
+    fn values<'b, T: Real>(
+        &'b self,
+        model: usize,
+        tensor: usize,
+        piece: &Piece<'_>,
+        check: bool,
+        room: &'b mut Vec<T>,
+    ) -> Result<&'b [T], MethodError> {
+        let source = if model == 0 { self.a } else { self.b };
+        let held =
+            T::held(source, tensor).and_then(|held| held.get(piece.start..piece.start + piece.elements));
+        let values = match held {
+            Some(held) => held,
+            None => {
+                room.clear();
+                room.resize(piece.elements, T::default());
+                T::read(source, tensor, piece.start, room)?;
+                room
+            }
+        };
+        // A product with 0 is 0, or NaN if the value is not finite.
+        if !check
+            || values
+                .chunks(64)
+                .all(|part| part.iter().fold(0.0, |sum, value| sum + value.wide() * 0.0) == 0.0)
+        {
+            return Ok(values);
+        }
+        let at = values.iter().position(|value| !value.wide().is_finite()).unwrap_or(0);
+        let name = &self.symmetries.tensors[tensor].name;
+        Err(crate::ports::not_finite(self.names[model], name, piece.start + at, values[at].wide()))
+    }
+
+    /// Looks for values that are not finite.
+    fn check(&self, tensor: usize) -> Result<(), MethodError> {
+        for piece in pieces(self.symmetries, tensor) {
+            for model in 0..2 {
+                match self.precision {
+                    Precision::Single => {
+                        _ = self.values::<f32>(model, tensor, &piece, true, &mut Vec::new())?
+                    }
+                    Precision::Double => {
+                        _ = self.values::<f64>(model, tensor, &piece, true, &mut Vec::new())?
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Σ a·b in f64, in eight sums.
+fn dot<T: Real>(a: &[T], b: &[T]) -> f64 {
+    let mut sums = [0.0; 8];
+    for (a, b) in a.chunks(8).zip(b.chunks(8)) {
+        sums.iter_mut().zip(a.iter().zip(b)).for_each(|(sum, (a, b))| *sum += a.wide() * b.wide());
+    }
+    sums.iter().sum()
+}
+
+/// A run of a tensor's elements that is a tensor itself.
+struct Piece<'a> {
+    start: usize,
+    elements: usize,
+    described: Cow<'a, TensorAxes>,
+}
+
+/// Elements that a piece has at most, where a tensor can be cut.
+const PIECE: usize = 1 << 24;
+
+/// A tensor as a whole, or cut along a leading axis whose positions all stay.
+fn pieces(symmetries: &Symmetries, tensor: usize) -> Vec<Piece<'_>> {
+    let described = &symmetries.tensors[tensor];
+    let elements: usize = symmetries.shape(tensor).iter().product();
+    let pinned = |axis: &Axis| {
+        axis.segments.len() == 1 && axis.segments[0].iter().all(|factor| matches!(factor, Factor::Pinned(_)))
+    };
+    if elements <= PIECE || !described.axes.first().is_some_and(pinned) {
+        return vec![Piece { start: 0, elements, described: Cow::Borrowed(described) }];
+    }
+    let rows = symmetries.axis_length(&described.axes[0]);
+    let row = elements / rows;
+    let step = (PIECE / row.max(1)).max(1);
+    let each = (0..rows).step_by(step).map(|first| {
+        let count = step.min(rows - first);
+        let mut described = described.clone();
+        described.axes[0].segments = vec![vec![Factor::Pinned(count)]];
+        Piece { start: first * row, elements: count * row, described: Cow::Owned(described) }
+    });
+    each.collect()
+}
+
+/// Whether a node is among factors.
+fn is_node(factor: Factor, id: NodeId) -> bool {
+    factor == Factor::Node(id)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,59 @@
+//! The two element types that costs are computed in.
+
+use std::ops::Sub;
+
+use faer::traits::ComplexField;
+use fusion_sdk::MethodError;
+use fusion_sdk::align::Source;
+
+/// f32 or f64.
+pub(crate) trait Real:
+    ComplexField + Copy + Default + Sub<Output = Self> + Send + Sync + 'static
+{
+    /// 1.
+    const ONE: Self;
+
+    /// Reads elements of a tensor.
+    ///
+    /// # Errors
+    /// Those of the source.
+    fn read(source: &dyn Source, tensor: usize, start: usize, out: &mut [Self]) -> Result<(), MethodError>;
+
+    /// A whole tensor that lies in memory in this type.
+    fn held(source: &dyn Source, tensor: usize) -> Option<&[Self]>;
+
+    /// As f64.
+    fn wide(self) -> f64;
+}
+
+impl Real for f32 {
+    const ONE: f32 = 1.0;
+
+    fn read(source: &dyn Source, tensor: usize, start: usize, out: &mut [f32]) -> Result<(), MethodError> {
+        source.read(tensor, start, out)
+    }
+
+    fn held(source: &dyn Source, tensor: usize) -> Option<&[f32]> {
+        source.held(tensor)
+    }
+
+    fn wide(self) -> f64 {
+        f64::from(self)
+    }
+}
+
+impl Real for f64 {
+    const ONE: f64 = 1.0;
+
+    fn read(source: &dyn Source, tensor: usize, start: usize, out: &mut [f64]) -> Result<(), MethodError> {
+        source.read_f64(tensor, start, out)
+    }
+
+    fn held(_: &dyn Source, _: usize) -> Option<&[f64]> {
+        None
+    }
+
+    fn wide(self) -> f64 {
+        self
+    }
+}

@@ -1,0 +1,128 @@
+use super::*;
+use crate::oracle::{candidate, moved, params, values};
+use crate::toy::{Backwards, Mlp, brought, matching, network, random_mlp, source};
+use fusion_sdk::context::{Alone, Host};
+use fusion_sdk::symmetry::Symmetries;
+
+fn settings(loss: Goal, gradient: Gradient, steps: u64) -> SinkhornParams {
+    SinkhornParams {
+        loss,
+        gradient,
+        steps,
+        rate: 0.1,
+        weight_decay: 0.01,
+        temperature: 1.0,
+        iterations: 20,
+        evaluate: None,
+        batches: None,
+    }
+}
+
+const INCOMING: Incoming = Incoming { reference: 1, from: 1, data: true };
+
+fn fact(aligned: &Aligned, name: &str) -> f64 {
+    aligned.facts.iter().find(|(own, _)| own == name).unwrap().1
+}
+
+#[test]
+fn the_distance_finds_planted_permutations() {
+    let dims = [5, 8, 7, 3];
+    let symmetries = crate::oracle::chain(&dims);
+    for (seed, gradient) in [(1, Gradient::Implicit), (2, Gradient::Unrolled)] {
+        let a = params(40 + seed, &dims);
+        let b = moved(&symmetries, &a, &State::random(&symmetries, seed));
+        let candidates = [candidate("a", &symmetries, &a), candidate("b", &symmetries, &b)];
+        let kernel = Sinkhorn::prepare(settings(Goal::L2, gradient, 60), INCOMING).unwrap();
+        let found = kernel.align(matching(&candidates, true, seed, &Alone)).unwrap();
+        let state = State::of(&symmetries, &found.alignments[0]).unwrap();
+        assert_eq!(moved(&symmetries, &b, &state), a, "{:?}", found.facts);
+        assert_eq!(fact(&found, "loss"), 0.0);
+        assert!(fact(&found, "start_loss") > 0.0);
+        assert!(found.trace[found.trace.len() - 1] < found.trace[0]);
+        let again = kernel.align(matching(&candidates, true, seed, &Backwards::new(usize::MAX))).unwrap();
+        assert_eq!(found, again);
+    }
+}
+
+#[test]
+fn heads_with_their_dimensions_are_found() {
+    let text = "node head[2]\nnode qk[3] in head\nnode v[3] in head\n\
+        q = head · qk, reads pin[6]\nk = head · qk, reads pin[6]\nv = head · v, reads pin[6]\n\
+        o = pin[6], reads head · v\n";
+    let symmetries = Symmetries::parse(text).unwrap();
+    let a = values(&symmetries, 5);
+    let b = moved(&symmetries, &a, &State::random(&symmetries, 8));
+    let candidates = [candidate("a", &symmetries, &a), candidate("b", &symmetries, &b)];
+    let kernel = Sinkhorn::prepare(settings(Goal::L2, Gradient::Implicit, 100), INCOMING).unwrap();
+    let found = kernel.align(matching(&candidates, true, 1, &Alone)).unwrap();
+    let state = State::of(&symmetries, &found.alignments[0]).unwrap();
+    assert_eq!(moved(&symmetries, &b, &state), a, "{:?}", found.facts);
+}
+
+const DIMS: [usize; 4] = [4, 8, 8, 3];
+
+fn learned(
+    params: SinkhornParams,
+    toy: &mut Mlp,
+    seed: u64,
+    host: &dyn Host,
+) -> Result<Aligned, MethodError> {
+    let symmetries = crate::toy::chain(&DIMS);
+    let a = random_mlp(&DIMS, 1);
+    let b = brought(&symmetries, &a, &State::random(&symmetries, 4));
+    let (source_a, source_b) = (source(&symmetries, &a), source(&symmetries, &b));
+    let candidates = [network("a", &symmetries, &source_a, &a), network("b", &symmetries, &source_b, &b)];
+    let mut matching = matching(&candidates, true, seed, host);
+    matching.objective = Some(toy);
+    Sinkhorn::prepare(params, INCOMING)?.align(matching)
+}
+
+/// The loss on the segment between a network and a permuted copy is 0 once the copy is brought back, and nowhere else.
+#[test]
+fn losses_on_the_segment_find_planted_permutations() {
+    for goal in [Goal::Midpoint, Goal::Random] {
+        let mut toy = Mlp::taught(&DIMS, &random_mlp(&DIMS, 1), 60).with_batch(20);
+        let params = SinkhornParams { evaluate: Some(5), ..settings(goal, Gradient::Implicit, 400) };
+        let found = learned(params, &mut toy, 2, &Alone).unwrap();
+        assert!(fact(&found, "loss") < 1e-12, "{goal:?} {:?}", found.facts);
+        assert!(fact(&found, "start_loss") > 0.01);
+    }
+}
+
+#[test]
+fn probe() {
+    for goal in [Goal::Midpoint, Goal::Random] {
+        for seed in 0..6 {
+            for (rate, temperature) in [(0.1, 1.0), (0.03, 1.0), (0.1, 0.5), (0.3, 1.0)] {
+                let mut toy = Mlp::taught(&DIMS, &random_mlp(&DIMS, 1), 60).with_batch(20);
+                let params = SinkhornParams {
+                    evaluate: Some(5),
+                    rate,
+                    temperature,
+                    ..settings(goal, Gradient::Implicit, 300)
+                };
+                let found = learned(params, &mut toy, seed, &Alone).unwrap();
+                println!("{goal:?} {seed} {rate} {temperature} {:?} {:?}", found.facts, found.trace.last());
+            }
+        }
+    }
+}
+
+#[test]
+fn what_does_not_go_is_said() {
+    let mut toy = Mlp::taught(&DIMS, &random_mlp(&DIMS, 1), 10);
+    toy.broken_at = Some(4);
+    let error = learned(settings(Goal::Midpoint, Gradient::Implicit, 9), &mut toy, 2, &Alone).unwrap_err();
+    assert!(error.message.contains("NaN in step"), "{error}");
+    let mut toy = Mlp::taught(&DIMS, &random_mlp(&DIMS, 1), 10);
+    for patience in [0, 20, 60] {
+        let host = Backwards::new(patience);
+        let error = learned(settings(Goal::Midpoint, Gradient::Implicit, 9), &mut toy, 2, &host).unwrap_err();
+        assert_eq!(error.kind, ErrorKind::Cancelled);
+    }
+    let without = Incoming { data: false, ..INCOMING };
+    let error = Sinkhorn::prepare(settings(Goal::Midpoint, Gradient::Implicit, 9), without).unwrap_err();
+    assert_eq!(error.parameter, Some("loss"));
+    let two = Incoming { from: 2, ..INCOMING };
+    assert!(Sinkhorn::prepare(settings(Goal::L2, Gradient::Implicit, 9), two).is_err());
+}

@@ -1,0 +1,84 @@
+//! `fusion symmetries`.
+
+use crate::common::{Space, Tensor};
+
+/// A Llama with two layers: 8 wide, 4 query heads, 2 heads of keys and values.
+fn llama(space: &Space, heads: bool) {
+    let mut all = vec![Tensor::new(1, "model.embed_tokens.weight", &[12, 8])];
+    for layer in 0..2 {
+        let mut add = |name: &str, shape: &[usize]| {
+            all.push(Tensor::new(1, &format!("model.layers.{layer}.{name}"), shape))
+        };
+        add("self_attn.q_proj.weight", &[8, 8]);
+        add("self_attn.k_proj.weight", &[4, 8]);
+        add("self_attn.v_proj.weight", &[4, 8]);
+        add("self_attn.o_proj.weight", &[8, 8]);
+        add("mlp.gate_proj.weight", &[16, 8]);
+        add("mlp.up_proj.weight", &[16, 8]);
+        add("mlp.down_proj.weight", &[8, 16]);
+        add("input_layernorm.weight", &[8]);
+        add("post_attention_layernorm.weight", &[8]);
+    }
+    all.push(Tensor::new(1, "model.norm.weight", &[8]));
+    space.model_of("a", 2, &all);
+    if heads {
+        space.write("a/config.json", r#"{"model_type": "llama", "num_attention_heads": 4}"#);
+    }
+}
+
+#[test]
+fn an_architecture_is_shown_by_its_graph() {
+    let space = Space::new();
+    let done = space.ok(&["symmetries", "mlp(inputs: 5, hidden: [7, 7], outputs: 3)"]);
+    insta::assert_snapshot!(done.out, @"");
+}
+
+#[test]
+fn a_checkpoint_is_shown_by_its_names_with_layers_folded() {
+    let space = Space::new();
+    llama(&space, true);
+    let done = space.ok(&["symmetries", "a"]);
+    insta::assert_snapshot!(done.out, @"");
+    let all = space.ok(&["symmetries", "a", "--all"]);
+    assert!(all.out.contains("model.layers.1.mlp.up_proj.weight"), "{}", all.out);
+    assert!(done.out.lines().count() + 13 == all.out.lines().count(), "{}", all.out);
+}
+
+#[test]
+fn the_text_can_be_changed_and_declared() {
+    let space = Space::new();
+    llama(&space, true);
+    let text = space.ok(&["symmetries", "a", "--text"]).out;
+    assert!(text.starts_with("symmetries 1\nnode stream[8]\n"), "{text}");
+    space.write("a.symmetries", &text);
+    assert_eq!(space.ok(&["symmetries", "a", "--text"]).out, text);
+    let json: serde_json::Value =
+        serde_json::from_str(&space.ok(&["symmetries", "a", "--json"]).out).unwrap();
+    assert_eq!(json["origin"], "declared");
+    assert_eq!(json["nodes"][0]["name"], "stream");
+    assert_eq!(json["nodes"][0]["units"], 8);
+    assert_eq!(json["tensors"][0]["axes"][1], "both stream");
+    space.write("a.symmetries", text.replace("stream[8]", "stream[9]"));
+    let done = space.fails(&["symmetries", "a"], 1, "F0424");
+    assert!(done.err.contains("its axes say"), "{}", done.err);
+    space.write("a.symmetries", "node h[4]\nw = g\n");
+    let done = space.fails(&["symmetries", "a"], 1, "F0424");
+    assert!(done.err.contains("line 2: there is no node `g`"), "{}", done.err);
+}
+
+#[test]
+fn what_is_not_known_is_said() {
+    let space = Space::new();
+    llama(&space, false);
+    let done = space.fails(&["symmetries", "a"], 1, "F0424");
+    assert!(done.err.contains("`num_attention_heads`") && done.err.contains("config.json"), "{}", done.err);
+    space.model("b", 1);
+    let done = space.fails(&["symmetries", "b"], 1, "F0424");
+    assert!(done.err.contains("k_proj"), "{}", done.err);
+    space.model_of("c", 0, &[Tensor::new(1, "x", &[2])]);
+    let done = space.fails(&["symmetries", "c"], 1, "F0424");
+    assert!(done.err.contains("GPT-2") && done.err.contains("--text"), "{}", done.err);
+    let done = space.fusion(&["symmetries", "nowhere"]);
+    assert!(done.code != 0 && done.err.contains("mlp(inputs"), "{}", done.err);
+    space.fails(&["symmetries", "mlp(inputs: 5, hidden: [7], outputs: 3, depth: 2)"], 1, "F0203");
+}
