@@ -37,10 +37,10 @@ pub(crate) const fn by() -> Port {
     Port {
         role: "by",
         space: Space::Alignment,
-        min: 1,
+        min: 0,
         max: Some(1),
         settings: false,
-        doc: "the alignment to apply: that of another stage, or a saved one",
+        doc: "the alignment to apply; one in a file is named by `stored` instead",
     }
 }
 

@@ -24,7 +24,7 @@ pub mod per_class;
 pub mod predictions;
 pub mod similarity;
 #[cfg(test)]
-mod toy;
+pub(crate) mod toy;
 mod verb;
 pub mod workers;
 

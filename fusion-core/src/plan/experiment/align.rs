@@ -113,6 +113,19 @@ impl<'a> Builder<'a> {
                 }
             }
         }
+        let applies = method.descriptor.ports.iter().any(|port| port.role == "by");
+        let given = inputs.iter().any(|input| matches!(input.feed, Feed::Alignment(_)));
+        if applies && given == settings.contains_key(STORED) {
+            let message = match given {
+                true => "alignments come by `by` or by `stored`, not by both",
+                false => "there is no alignment to apply",
+            };
+            self.error(
+                Diagnostic::new(Code::MissingEdge, stage.method_span, message)
+                    .help("`by NAME.alignment` takes that of a stage, `stored = \"…\"` one in a file"),
+            );
+            return None;
+        }
         let stored =
             settings.get(STORED).and_then(Json::as_str).map(|path| resolve(&self.options.root, path));
         if let Some(path) = stored.as_ref().filter(|path| !path.is_file()) {

@@ -196,15 +196,3 @@ fn trials_keep_the_best_and_a_stop_is_heard() {
     let error = run(&symmetries, &[&a, &broken], true, Start::Identity, &Alone).unwrap_err();
     assert!(error.message.contains("element 5 of `w1` in `b` is NaN") && error.input == Some(1), "{error}");
 }
-
-#[test]
-fn probe() {
-    let dims = [784, 512, 512, 512, 10];
-    let symmetries = chain(&dims);
-    let (a, b) = (params(3, &dims), params(4, &dims));
-    for start in [Start::Barycentre, Start::Identity] {
-        let begun = std::time::Instant::now();
-        let found = run(&symmetries, &[&a, &b], true, start, &Alone).unwrap();
-        println!("{start:?} {:?} {:?} {:?}", begun.elapsed(), found.facts, found.trace);
-    }
-}
