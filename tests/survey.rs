@@ -51,11 +51,17 @@ fn all_hold(folder: &str) {
 }
 
 #[test]
-fn the_first_recipe_holds() {
+fn the_first_recipes_hold() {
     all_hold("examples/connect");
+    all_hold("examples/align");
 }
 
 #[test]
 fn the_survey_s_first_family_holds() {
     all_hold("examples/survey/connect");
+}
+
+#[test]
+fn the_survey_s_second_family_holds() {
+    all_hold("examples/survey/align");
 }

@@ -89,11 +89,11 @@ fn mlp(c: &mut Criterion) {
     let default = WeightMatchingParams {
         order: Order::Random,
         sweeps: 100,
-        restarts: 6,
+        restarts: None,
         start: Start::Best,
         precision: Precision::Single,
     };
-    let one = WeightMatchingParams { restarts: 1, start: Start::Identity, ..default.clone() };
+    let one = WeightMatchingParams { restarts: Some(1), start: Start::Identity, ..default.clone() };
     let mut group = c.benchmark_group("weight_matching 784-512-512-512-10");
     group.sample_size(10);
     for (name, params) in [("default", default), ("one run", one)] {

@@ -30,7 +30,25 @@ fn llama(space: &Space, heads: bool) {
 fn an_architecture_is_shown_by_its_graph() {
     let space = Space::new();
     let done = space.ok(&["symmetries", "mlp(inputs: 5, hidden: [7, 7], outputs: 3)"]);
-    insta::assert_snapshot!(done.out, @"");
+    insta::assert_snapshot!(done.out, @r"
+    model        mlp(inputs: 5, hidden: [7, 7], outputs: 3)
+    symmetries   inferred from the network's graph
+    nodes        2, 14 units that may change places
+    tensors      6
+    fingerprint  aa57a82494b1aeb6
+
+    nodes
+      layers.0  7  used by 3 tensors  also scaled
+      layers.1  7  used by 3 tensors  also scaled
+
+    tensors
+      layers.0.weight  layers.0, reads pin[5]
+      layers.0.bias    layers.0
+      layers.1.weight  layers.1, reads layers.0
+      layers.1.bias    layers.1
+      layers.2.weight  pin[3], reads layers.1
+      layers.2.bias    pin[3]
+    ");
 }
 
 #[test]
@@ -38,7 +56,33 @@ fn a_checkpoint_is_shown_by_its_names_with_layers_folded() {
     let space = Space::new();
     llama(&space, true);
     let done = space.ok(&["symmetries", "a"]);
-    insta::assert_snapshot!(done.out, @"");
+    insta::assert_snapshot!(done.out, @r"
+    model        a
+    symmetries   by the names of tensors (llama)
+    nodes        9, 60 units that may change places
+    tensors      20
+    fingerprint  2ad5d6e754e4c48f
+
+    nodes
+      stream                                     8  used by 20 tensors
+      model.layers.[0-1].mlp.gate_proj          16  used by 3 tensors
+      model.layers.[0-1].self_attn.head          2  used by 4 tensors
+      model.layers.[0-1].self_attn.q_proj.head   2  used by 2 tensors                in model.layers.[0-1].self_attn.head
+      model.layers.[0-1].self_attn.v_proj        2  used by 2 tensors   also scaled  in model.layers.[0-1].self_attn.head
+
+    tensors
+      model.embed_tokens.weight                           pin[12], both stream
+      model.layers.[0-1].input_layernorm.weight           stream
+      model.layers.[0-1].mlp.down_proj.weight             stream, reads model.layers.[0-1].mlp.gate_proj
+      model.layers.[0-1].mlp.gate_proj.weight             model.layers.[0-1].mlp.gate_proj, reads stream
+      model.layers.[0-1].mlp.up_proj.weight               model.layers.[0-1].mlp.gate_proj, reads stream
+      model.layers.[0-1].post_attention_layernorm.weight  stream
+      model.layers.[0-1].self_attn.k_proj.weight          model.layers.[0-1].self_attn.head · pin[2], reads stream
+      model.layers.[0-1].self_attn.o_proj.weight          stream, reads model.layers.[0-1].self_attn.head · model.layers.[0-1].self_attn.q_proj.head · model.layers.[0-1].self_attn.v_proj
+      model.layers.[0-1].self_attn.q_proj.weight          model.layers.[0-1].self_attn.head · model.layers.[0-1].self_attn.q_proj.head · pin[2], reads stream
+      model.layers.[0-1].self_attn.v_proj.weight          model.layers.[0-1].self_attn.head · model.layers.[0-1].self_attn.v_proj, reads stream
+      model.norm.weight                                   stream
+    ");
     let all = space.ok(&["symmetries", "a", "--all"]);
     assert!(all.out.contains("model.layers.1.mlp.up_proj.weight"), "{}", all.out);
     assert!(done.out.lines().count() + 13 == all.out.lines().count(), "{}", all.out);
@@ -73,6 +117,7 @@ fn what_is_not_known_is_said() {
     let done = space.fails(&["symmetries", "a"], 1, "F0424");
     assert!(done.err.contains("`num_attention_heads`") && done.err.contains("config.json"), "{}", done.err);
     space.model("b", 1);
+    space.write("b/config.json", r#"{"model_type": "llama", "num_attention_heads": 4}"#);
     let done = space.fails(&["symmetries", "b"], 1, "F0424");
     assert!(done.err.contains("k_proj"), "{}", done.err);
     space.model_of("c", 0, &[Tensor::new(1, "x", &[2])]);

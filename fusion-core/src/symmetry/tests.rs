@@ -351,7 +351,7 @@ fn bottlenecks_plain_and_grouped() {
     assert_eq!(found.nodes.len(), 1 + 4 * 3);
     assert_eq!(
         axes(&found, "layer2.0.downsample.0.weight"),
-        "layer2.stream, reads layer1.stream, pin[1], pin[1]"
+        "layer2.stream, reads layer1.stream, 1, 1"
     );
     assert!(found.nodes.iter().all(|node| node.scalable));
     let found = of_names(&bottleneck(4), None).unwrap();
@@ -361,7 +361,7 @@ fn bottlenecks_plain_and_grouped() {
     );
     assert_eq!(
         axes(&found, "layer1.0.conv3.weight"),
-        "layer1.stream, reads layer1.0.conv1.group · layer1.0.conv2, pin[1], pin[1]"
+        "layer1.stream, reads layer1.0.conv1.group · layer1.0.conv2, 1, 1"
     );
 }
 

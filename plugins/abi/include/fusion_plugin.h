@@ -50,6 +50,11 @@
 #define FUSION_SPACE_ENSEMBLE 4
 
 /*
+ Port space: a transform of units for each node of a network's symmetries. Reserved: no method of a plugin has such ports yet.
+ */
+#define FUSION_SPACE_ALIGNMENT 5
+
+/*
  Edges of this port may carry settings of their own.
  */
 #define FUSION_PORT_SETTINGS 1

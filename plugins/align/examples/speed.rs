@@ -97,11 +97,11 @@ fn main() {
     let default = WeightMatchingParams {
         order: Order::Random,
         sweeps: 100,
-        restarts: 6,
+        restarts: None,
         start: Start::Best,
         precision: Precision::Single,
     };
-    let one = WeightMatchingParams { restarts: 1, start: Start::Identity, ..default.clone() };
+    let one = WeightMatchingParams { restarts: Some(1), start: Start::Identity, ..default.clone() };
     for (name, params) in [("default", default), ("one run from the identity", one)] {
         let incoming = Incoming { reference: 1, from: 1, data: false };
         let method = WeightMatching::prepare(params, incoming).unwrap();

@@ -19,7 +19,7 @@ use std::borrow::Cow;
 
 use fusion_sdk::align::{Candidate, Source};
 use fusion_sdk::symmetry::{Axis, Factor, NodeId, Symmetries, TensorAxes, TensorRole};
-use fusion_sdk::{Context, MethodError, Words};
+use fusion_sdk::{Context, ErrorKind, MethodError, Words};
 
 use crate::family::Family;
 use crate::state::State;
@@ -36,6 +36,9 @@ pub enum Precision {
     /// f64 throughout; for models that are stored so
     Double,
 }
+
+/// Most units of nodes that meet in one tensor: costs of 8 GiB.
+const LONGEST: usize = 1 << 15;
 
 /// Which of a family's tensors count.
 #[derive(Clone, Copy, Debug)]
@@ -94,7 +97,10 @@ impl<'a> Pair<'a> {
     }
 
     /// How many values the costs of a family are.
-    pub(crate) fn size(&self, family: &Family) -> usize {
+    ///
+    /// # Errors
+    /// More than fit in memory: many units of several nodes meet in one tensor (grouped convolutions with large groups).
+    pub(crate) fn size(&self, family: &Family) -> Result<usize, MethodError> {
         let mut met: Vec<Vec<NodeId>> = Vec::new();
         for &tensor in &family.tensors {
             for turn in block::turns(self.symmetries, &self.symmetries.tensors[tensor], family) {
@@ -103,8 +109,21 @@ impl<'a> Pair<'a> {
                 }
             }
         }
-        let length = |nodes: &Vec<NodeId>| nodes.iter().map(|id| self.symmetries.node(*id).size).product();
-        met.iter().map(length).map(|length: usize| length * length).sum()
+        let mut all = 0;
+        for nodes in met {
+            let length: usize = nodes.iter().map(|id| self.symmetries.node(*id).size).product();
+            if length > LONGEST {
+                let names: Vec<&str> =
+                    nodes.iter().map(|id| self.symmetries.node(*id).name.as_str()).collect();
+                return Err(MethodError::new(
+                    ErrorKind::Shape,
+                    format!("`{}` meet in one tensor with {length} units: their costs do not fit in memory", names.join("`, `")),
+                )
+                .help("pin the innermost of them"));
+            }
+            all += length * length;
+        }
+        Ok(all)
     }
 
     /// Adds what one tensor contributes to the costs of a family; from where `before` had the other nodes, only what has changed since. `check`:

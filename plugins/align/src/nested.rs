@@ -279,3 +279,6 @@ impl Solver<'_> {
 fn total(costs: &[f64], table: &[u32]) -> f64 {
     table.iter().enumerate().map(|(row, column)| costs[row * table.len() + *column as usize]).sum()
 }
+
+#[cfg(test)]
+mod tests;

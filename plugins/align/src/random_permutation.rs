@@ -52,3 +52,61 @@ impl Align for RandomPermutation {
         Ok(all)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::apply::{Apply, ApplyParams};
+    use crate::oracle::{candidate, chain, params};
+    use fusion_sdk::Context;
+    use fusion_sdk::align::Candidate;
+    use fusion_sdk::context::Alone;
+
+    fn matching<'a>(models: &'a [Candidate<'a>], alignments: &'a [&'a Alignment], seed: u64) -> Matching<'a> {
+        Matching {
+            models,
+            reference: false,
+            target: models[0].symmetries,
+            features: None,
+            objective: None,
+            alignments,
+            seed,
+            context: Context::new(&Alone),
+        }
+    }
+
+    const ONE: Incoming = Incoming { reference: 0, from: 1, data: false };
+
+    #[test]
+    fn draws_go_by_seed_and_model() {
+        let dims = [3, 9, 8, 2];
+        let (symmetries, held) = (chain(&dims), params(1, &dims));
+        let models = [candidate("a", &symmetries, &held), candidate("b", &symmetries, &held)];
+        let draw = |seed| RandomPermutation.align(matching(&models, &[], seed)).unwrap();
+        let first = draw(1);
+        assert_eq!(first, draw(1));
+        assert_ne!(first.alignments[0], first.alignments[1]);
+        assert_ne!(first.alignments[0], draw(2).alignments[0]);
+        first.alignments[0].check(&symmetries, &symmetries).unwrap();
+        assert_eq!(first.facts[1], ("units".to_owned(), 34.0));
+    }
+
+    #[test]
+    fn an_alignment_is_applied_and_undone() {
+        let dims = [3, 9, 8, 2];
+        let (symmetries, held) = (chain(&dims), params(1, &dims));
+        let models = [candidate("a", &symmetries, &held)];
+        let one = Alignment::random(&symmetries, 5);
+        let apply = |inverse, alignments: &[&Alignment]| {
+            Apply::prepare(ApplyParams { inverse }, ONE).unwrap().align(matching(&models, alignments, 0))
+        };
+        assert_eq!(apply(false, &[&one]).unwrap().alignments, [one.clone()]);
+        let back = apply(true, &[&one]).unwrap().alignments.remove(0);
+        assert_eq!(one.then(&back, &symmetries).unwrap().moved(&symmetries).0, 0);
+        assert!(apply(false, &[&one, &one]).is_err());
+        // An alignment of another network.
+        let other = Alignment::identity(&chain(&[3, 9, 7, 2]));
+        let error = apply(false, &[&other]).unwrap_err();
+        assert!(error.message.contains("cannot be applied to `a`") && error.input == Some(0), "{error}");
+    }
+}

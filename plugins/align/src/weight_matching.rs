@@ -13,7 +13,8 @@
 //! - Without a `reference`, models are first brought to the first one, and then in random order each to the mean of the others, until the
 //!   spread shrinks no more (merge many).
 //!
-//! Defaults: 6 runs. The reference code makes one from the identity. Differences to it: restarts, starts, nested and quadratic nodes, a
+//! Defaults: 6 runs, one for networks so large that their costs are not kept (more than 128 MiB of them; it begins with one pass). The
+//! reference code makes one from the identity. Differences to it: restarts, starts, nested and quadratic nodes, a
 //! relative stop (a step must gain 10⁻¹² Σ|C|), starts are never changed, random orders are a function of the seed. Running statistics
 //! do not count, as there.
 //!
@@ -50,9 +51,10 @@ pub struct WeightMatchingParams {
     /// most sweeps of a run
     #[param(range = 1.., default = 100)]
     pub sweeps: u32,
-    /// runs with random orders, of which the best is kept; other orders have one for each start
-    #[param(range = 1.., default = 6)]
-    pub restarts: u32,
+    /// runs with random orders, of which the best is kept; other orders have one for each start (default: 6, but 1 where costs are too large to
+    /// be kept)
+    #[param(range = 1..)]
+    pub restarts: Option<u32>,
     /// where runs begin
     #[param(default = Start::Best)]
     pub start: Start,
@@ -121,6 +123,9 @@ impl Align for WeightMatching {
     }
 }
 
+/// Runs for networks whose costs are small.
+const RESTARTS: u32 = 6;
+
 /// Activations and loss, where there are any.
 struct Looks<'a> {
     features: Option<&'a mut dyn Features>,
@@ -156,12 +161,13 @@ impl WeightMatching {
         if matches!(self.params.start, Start::Best | Start::OnePass) {
             starts.push(starts::one_pass(&pair, &descent.families)?);
         }
-        if matches!(self.params.start, Start::Best | Start::Identity) {
+        let restarts = self.params.restarts.unwrap_or(if descent.is_small() { RESTARTS } else { 1 });
+        if self.params.start == Start::Identity || (self.params.start == Start::Best && restarts > 1) {
             starts.push(identity);
         }
         let mut best = None;
         if !starts.is_empty() {
-            best = Some(starts::highest(&descent, self.order(), &starts, self.params.restarts, seed)?);
+            best = Some(starts::highest(&descent, self.order(), &starts, restarts, seed)?);
         }
         let wanted = matches!(self.params.start, Start::Best | Start::Activations);
         let mut from_activations = false;
@@ -174,7 +180,7 @@ impl WeightMatching {
                 None,
                 context,
             )?;
-            let restarts = if best.is_some() { 1 } else { self.params.restarts };
+            let restarts = if best.is_some() { 1 } else { restarts };
             let run = starts::highest(&descent, self.order(), &start, restarts, seed)?;
             from_activations = match &best {
                 Some(best) => {

@@ -156,7 +156,7 @@ impl<'a> Builder<'a> {
         let Some(text) = settings.get(SYMMETRIES).and_then(Json::as_str) else { return Ok(None) };
         let span = setting_span(stage, SYMMETRIES);
         let wrong = |message: String| {
-            Box::new(Diagnostic::new(Code::MethodFailed, span, message).help(
+            Box::new(Diagnostic::new(Code::NoSymmetries, span, message).help(
                 "`fusion symmetries MODEL --text` writes such a description; a file of it is named, or its lines are given with `;` between",
             ))
         };

@@ -69,7 +69,8 @@ pub(super) fn turns(symmetries: &Symmetries, tensor: &TensorAxes, family: &Famil
     blocks.into_iter().flat_map(|(base, spots)| turns_of(symmetries, base, &spots, family)).collect()
 }
 
-/// The turns of a block. None where a node of the rest would be chosen by an index of the family.
+/// The turns of a block. None where a node of the rest would be chosen by an index of the family, or a node is there without those that it
+/// lies in: such a block plays no part in costs, and steps are then held against the objective itself.
 fn turns_of(symmetries: &Symmetries, base: usize, spots: &[Spot], family: &Family) -> Vec<Turn> {
     let own = |spot: &Spot| match spot.factor {
         Factor::Node(id) if family.has(id) => Some(id),
@@ -108,7 +109,12 @@ fn turns_of(symmetries: &Symmetries, base: usize, spots: &[Spot], family: &Famil
             }
             Factor::Pinned(_) => true,
         });
-        if settled {
+        // A node that lies in another one has a copy for each of its indices, which this turn must tell apart.
+        let whole = free.iter().all(|(id, _)| {
+            let parents = &symmetries.node(*id).parents;
+            parents.iter().all(|parent| free.iter().any(|(other, _)| other == parent))
+        });
+        if settled && whole {
             free.sort_by_key(|(id, _)| *id);
             let nodes = free.iter().map(|(id, _)| *id).collect();
             turns.push(Turn { nodes, base, free: free.into_iter().map(|(_, spot)| spot).collect(), rest });

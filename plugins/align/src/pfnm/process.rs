@@ -12,11 +12,16 @@
 
 use std::sync::{Mutex, PoisonError};
 
+use faer::linalg::matmul::matmul;
+use faer::{Accum, MatMut, MatRef, Par};
 use fusion_sdk::rng::Key;
 use fusion_sdk::{Context, MethodError, assign};
 
 use crate::rows::Rows;
 use crate::state::shuffle;
+
+/// Units whose gains are computed at a time, whatever the number of threads.
+const BLOCK: usize = 64;
 
 /// How often a global unit counts at most.
 const POPULAR: f64 = 10.0;
@@ -51,7 +56,7 @@ pub(crate) struct Assigned {
     pub(crate) trace: Vec<f64>,
 }
 
-/// Finds it. Clients have the same columns; `key` gives the order of clients in the passes, which are counted from `offset` on.
+/// Finds it. Clients have the same columns; `key` gives the order of clients in the passes.
 ///
 /// # Errors
 /// The user asked to stop, or a gain is not finite.
@@ -135,11 +140,7 @@ impl State<'_> {
         let used = self.units.iter().flatten().flatten();
         let mut place = vec![None; used.clone().max().map_or(0, |most| most + 1)];
         used.for_each(|unit| place[*unit] = Some(0));
-        let mut next = 0;
-        for own in place.iter_mut().flatten() {
-            *own = next;
-            next += 1;
-        }
+        place.iter_mut().flatten().enumerate().for_each(|(next, own)| *own = next);
         for unit in self.units.iter_mut().flatten().flatten() {
             *unit = place[*unit].unwrap_or(*unit);
         }
@@ -175,23 +176,35 @@ fn gains(
     let lengths: Vec<f64> =
         (0..n).map(|unit| square(&global.sums[unit * columns..(unit + 1) * columns])).collect();
     let mut gains = vec![0.0; client.rows * width];
-    let lines: Vec<Mutex<&mut [f64]>> = gains.chunks_mut(width.max(1)).map(Mutex::new).collect();
+    let blocks: Vec<Mutex<&mut [f64]>> = gains.chunks_mut(BLOCK * width.max(1)).map(Mutex::new).collect();
     let j = clients as f64;
-    context.for_each(lines.len(), |row| {
-        let mut line = lines[row].lock().unwrap_or_else(PoisonError::into_inner);
-        let w = client.row(row);
-        let own = square(w) / (prior.sigma * prior.sigma);
-        for (unit, (&m, &length)) in global.counts.iter().zip(&lengths).enumerate() {
-            let g = &global.sums[unit * columns..(unit + 1) * columns];
-            let product = w.iter().zip(g).map(|(w, g)| w * g).sum::<f64>() / prior.sigma;
-            let s = 1.0 / prior.sigma0 + m as f64 / prior.sigma;
-            let popularity = (m as f64).min(POPULAR) / (j - m as f64);
-            line[unit] =
-                (own + 2.0 * product + length) / (1.0 / prior.sigma + s) - length / s + libm::log(popularity);
+    context.for_each(blocks.len(), |index| {
+        let mut block = blocks[index].lock().unwrap_or_else(PoisonError::into_inner);
+        let (first, count) = (index * BLOCK, block.len() / width);
+        let mut products = vec![0.0; count * n];
+        if n > 0 {
+            let rows = &client.values[first * columns..(first + count) * columns];
+            matmul(
+                MatMut::from_row_major_slice_mut(&mut products, count, n),
+                Accum::Replace,
+                MatRef::from_row_major_slice(rows, count, columns),
+                MatRef::from_row_major_slice(&global.sums, n, columns).transpose(),
+                1.0 / prior.sigma,
+                Par::Seq,
+            );
         }
-        let alone = own / (1.0 / prior.sigma + 1.0 / prior.sigma0) + 2.0 * libm::log(prior.gamma / j);
-        for (k, gain) in line[n..].iter_mut().enumerate() {
-            *gain = alone - 2.0 * libm::log((k + 1) as f64);
+        for (row, line) in block.chunks_exact_mut(width).enumerate() {
+            let own = square(client.row(first + row)) / (prior.sigma * prior.sigma);
+            for (unit, (&m, &length)) in global.counts.iter().zip(&lengths).enumerate() {
+                let s = 1.0 / prior.sigma0 + m as f64 / prior.sigma;
+                let joined = (own + 2.0 * products[row * n + unit] + length) / (1.0 / prior.sigma + s);
+                let popularity = (m as f64).min(POPULAR) / (j - m as f64);
+                line[unit] = joined - length / s + libm::log(popularity);
+            }
+            let alone = own / (1.0 / prior.sigma + 1.0 / prior.sigma0) + 2.0 * libm::log(prior.gamma / j);
+            for (k, gain) in line[n..].iter_mut().enumerate() {
+                *gain = alone - 2.0 * libm::log((k + 1) as f64);
+            }
         }
         Ok(())
     })?;

@@ -68,7 +68,7 @@ impl<'a> Descent<'a> {
     /// Those of the costs.
     pub(crate) fn new(pair: Pair<'a>, order: Order, sweeps: u32) -> Result<Descent<'a>, MethodError> {
         let families = families(pair.symmetries);
-        let sizes: Vec<usize> = families.iter().map(|family| pair.size(family)).collect();
+        let sizes: Vec<usize> = families.iter().map(|family| pair.size(family)).collect::<Result<_, _>>()?;
         let budget = sizes.iter().copied().max().unwrap_or(0).max(KEPT);
         let mut ascending: Vec<usize> = (0..families.len()).collect();
         ascending.sort_by_key(|family| sizes[*family]);

@@ -71,10 +71,10 @@ fn slowly(similarity: &[f64], rules: &Rules<'_>) -> Option<Merged> {
     let mut merged = Merged::default();
     while columns.len() > rules.target {
         let mut most = (0, 0, f64::NEG_INFINITY);
-        for i in 0..s.len() {
-            for j in i + 1..s.len() {
-                if s[i][j] > most.2 {
-                    most = (i, j, s[i][j]);
+        for (i, row) in s.iter().enumerate() {
+            for (j, value) in row.iter().enumerate().skip(i + 1) {
+                if *value > most.2 {
+                    most = (i, j, *value);
                 }
             }
         }
@@ -144,7 +144,8 @@ fn kept_maxima_give_the_same_as_looking_at_all_pairs() {
 #[test]
 fn a_factor_of_zero_merges_a_unit_once() {
     let one = |target| {
-        let rules = Rules { models: &[0..4], target, alpha: 0.0, budgets: &[9] };
+        let models = std::slice::from_ref(&(0..4));
+        let rules = Rules { models, target, alpha: 0.0, budgets: &[9] };
         merge(vec![0.5; 16], &rules)
     };
     assert_eq!(one(2).unwrap().clusters, [vec![0, 1], vec![2, 3]]);
