@@ -1,7 +1,8 @@
 //! How long `weight_matching` takes, and how much memory, on descriptions of large networks whose values are made up as they are read.
 //!
-//! `cargo run --release -p fusion-align --example scale -- resnet50|llama1b [SWEEPS] [NOISE]`: the second model is the first one under as
-//! much noise with its units in place (as two fine-tunings of one model are), or drawn alone without NOISE (the longest search).
+//! `cargo run --release -p fusion-align --example scale -- resnet50|llama1b|llama1b-2 [SWEEPS] [NOISE]`: the second model is the first one under as
+//! much noise with its units in place (as two fine-tunings of one model are), or drawn alone without NOISE (the longest search). `llama1b-2` has
+//! two layers of the sixteen.
 
 use std::fmt::Write;
 use std::time::Instant;
@@ -63,13 +64,13 @@ impl Source for Drawn {
     }
 }
 
-fn llama1b() -> String {
+fn llama1b(layers: usize) -> String {
     let mut text = String::from("node s[2048]\n");
-    for layer in 0..16 {
+    for layer in 0..layers {
         let _ = write!(text, "node kv{layer}[8]\nnode r{layer}[4] in kv{layer}\nnode dv{layer}[64] in kv{layer}\nnode f{layer}[8192]\n");
     }
     text += "embed = pin[128256], both s\nnorm = s\n";
-    for l in 0..16 {
+    for l in 0..layers {
         let _ = write!(
             text,
             "q{l} = kv{l} · r{l} · pin[64], reads s\nk{l} = kv{l} · pin[64], reads s\nv{l} = kv{l} · dv{l}, reads s\n\
@@ -108,7 +109,8 @@ fn resnet50() -> String {
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let text = match arguments[0].as_str() {
-        "llama1b" => llama1b(),
+        "llama1b" => llama1b(16),
+        "llama1b-2" => llama1b(2),
         _ => resnet50(),
     };
     let symmetries = Symmetries::parse(&text).unwrap();

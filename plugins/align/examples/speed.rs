@@ -102,7 +102,9 @@ fn main() {
         precision: Precision::Single,
     };
     let one = WeightMatchingParams { restarts: Some(1), start: Start::Identity, ..default.clone() };
-    for (name, params) in [("default", default), ("one run from the identity", one)] {
+    let pass = WeightMatchingParams { start: Start::OnePass, ..one.clone() };
+    let runs = [("default", default), ("one run from one pass", pass), ("one run from the identity", one)];
+    for (name, params) in runs {
         let incoming = Incoming { reference: 1, from: 1, data: false };
         let method = WeightMatching::prepare(params, incoming).unwrap();
         let (clock, used) = (Instant::now(), processor());

@@ -229,7 +229,14 @@ impl<'a> Pair<'a> {
             let gather = state.alignment(&alone, &alone).gather(&alone, 0);
             let gather = gather.map_err(|error| MethodError::invalid(error.to_string()))?;
             gather.runs(|target, source, length| {
-                sum += dot(&a[target..target + length], &b[source..source + length]);
+                let (a, b) = (&a[target..target + length], &b[source..source + length]);
+                sum += match length {
+                    1 => a[0].wide() * b[0].wide(),
+                    _ => fusion_sdk::simd(
+                        #[inline(always)]
+                        || dot(a, b),
+                    ),
+                };
             });
         }
         Ok(sum)
@@ -256,12 +263,12 @@ impl<'a> Pair<'a> {
                 room
             }
         };
-        // A product with 0 is 0, or NaN if the value is not finite.
-        if !check
-            || values
-                .chunks(64)
-                .all(|part| part.iter().fold(0.0, |sum, value| sum + value.wide() * 0.0) == 0.0)
-        {
+        let fine = !check
+            || fusion_sdk::simd(
+                #[inline(always)]
+                || finite(values),
+            );
+        if fine {
             return Ok(values);
         }
         let at = values.iter().position(|value| !value.wide().is_finite()).unwrap_or(0);
@@ -287,13 +294,29 @@ impl<'a> Pair<'a> {
     }
 }
 
+/// Whether all values are finite: a product with 0 is 0, or else NaN.
+#[inline(always)]
+fn finite<T: Real>(values: &[T]) -> bool {
+    let mut sums = [0.0; 8];
+    let chunks = values.chunks_exact(8);
+    let rest: f64 = chunks.remainder().iter().map(|value| value.wide() * 0.0).sum();
+    for chunk in chunks {
+        sums.iter_mut().zip(chunk).for_each(|(sum, value)| *sum += value.wide() * 0.0);
+    }
+    sums.iter().sum::<f64>() + rest == 0.0
+}
+
 /// Σ a·b in f64, in eight sums.
+#[inline(always)]
 fn dot<T: Real>(a: &[T], b: &[T]) -> f64 {
     let mut sums = [0.0; 8];
-    for (a, b) in a.chunks(8).zip(b.chunks(8)) {
+    let (left, right) = (a.chunks_exact(8), b.chunks_exact(8));
+    let rest = left.remainder().iter().zip(right.remainder());
+    let rest: f64 = rest.map(|(a, b)| a.wide() * b.wide()).sum();
+    for (a, b) in left.zip(right) {
         sums.iter_mut().zip(a.iter().zip(b)).for_each(|(sum, (a, b))| *sum += a.wide() * b.wide());
     }
-    sums.iter().sum()
+    sums.iter().sum::<f64>() + rest
 }
 
 /// A run of a tensor's elements that is a tensor itself.

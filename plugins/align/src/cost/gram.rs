@@ -69,7 +69,10 @@ pub(super) fn accumulate<T: Real>(
                     T::ONE,
                     Par::Seq,
                 );
-                target.iter_mut().zip(&product).for_each(|(sum, value)| *sum += value.wide());
+                fusion_sdk::simd(
+                    #[inline(always)]
+                    || target.iter_mut().zip(&product).for_each(|(sum, value)| *sum += value.wide()),
+                );
             }
         };
         if !shared {

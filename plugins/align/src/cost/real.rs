@@ -37,6 +37,7 @@ impl Real for f32 {
         source.held(tensor)
     }
 
+    #[inline(always)]
     fn wide(self) -> f64 {
         f64::from(self)
     }
@@ -53,6 +54,7 @@ impl Real for f64 {
         None
     }
 
+    #[inline(always)]
     fn wide(self) -> f64 {
         self
     }
