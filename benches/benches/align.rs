@@ -79,7 +79,8 @@ fn mlp(c: &mut Criterion) {
         weights
     };
     let values: [Vec<f32>; 2] = [draw(1), draw(2)];
-    let sources = values.each_ref().map(|weights| FlatSource::new(&symmetries, Vectors { weights, statistics: &[] }));
+    let sources =
+        values.each_ref().map(|weights| FlatSource::new(&symmetries, Vectors { weights, statistics: &[] }));
     let models = [0, 1].map(|index| Candidate {
         name: "model",
         symmetries: &symmetries,

@@ -85,6 +85,14 @@ pub struct Constant {
 
 /// Records a network.
 pub(crate) fn capture(architecture: &Architecture) -> Result<CapturedNetwork, NetworkError> {
+    let (graph, mut captured) = record(architecture)?;
+    captured.graph =
+        serde_json::to_value(&graph).map_err(|error| NetworkError::Device { message: error.to_string() })?;
+    Ok(captured)
+}
+
+/// The graph as burn has it, and what belongs to it; its `graph` is still empty.
+pub(crate) fn record(architecture: &Architecture) -> Result<(GraphIr, CapturedNetwork), NetworkError> {
     static ONE: Mutex<()> = Mutex::new(());
     let _one = ONE.lock().unwrap_or_else(PoisonError::into_inner);
     let device = off();
@@ -129,8 +137,7 @@ pub(crate) fn capture(architecture: &Architecture) -> Result<CapturedNetwork, Ne
         return Err(failed(message));
     }
     let captured = captured.map_err(|error| failed(error.to_string()))?;
-    renumbered(captured.graph, captured.values, &slots, &ids.found, [input, output], taps.found)
-        .map_err(failed)
+    Ok(renumbered(captured.graph, captured.values, &slots, &ids.found, [input, output], taps.found))
 }
 
 /// A tensor's number on the capture device.
@@ -184,7 +191,7 @@ fn renumbered(
     ids: &[u64],
     [input, output]: [u64; 2],
     taps: Vec<Listed>,
-) -> Result<CapturedNetwork, String> {
+) -> (GraphIr, CapturedNetwork) {
     let mut numbers = Numbers::default();
     for operation in &mut graph.operations {
         operation.visit_mut(&mut numbers);
@@ -217,6 +224,5 @@ fn renumbered(
             constants.insert(id, constant);
         }
     }
-    let graph = serde_json::to_value(&graph).map_err(|error| error.to_string())?;
-    Ok(CapturedNetwork { graph, tensors, constants, input, output, taps })
+    (graph, CapturedNetwork { graph: Json::Null, tensors, constants, input, output, taps })
 }

@@ -3,6 +3,7 @@
 //! `cargo run --release -p fusion-align --example scale -- resnet50|llama1b|llama1b-2 [SWEEPS] [NOISE]`: the second model is the first one under as
 //! much noise with its units in place (as two fine-tunings of one model are), or drawn alone without NOISE (the longest search). `llama1b-2` has
 //! two layers of the sixteen.
+#![allow(clippy::print_stdout, clippy::unwrap_used, reason = "a program that prints what it measures")]
 
 use std::fmt::Write;
 use std::time::Instant;
@@ -67,7 +68,10 @@ impl Source for Drawn {
 fn llama1b(layers: usize) -> String {
     let mut text = String::from("node s[2048]\n");
     for layer in 0..layers {
-        let _ = write!(text, "node kv{layer}[8]\nnode r{layer}[4] in kv{layer}\nnode dv{layer}[64] in kv{layer}\nnode f{layer}[8192]\n");
+        let _ = write!(
+            text,
+            "node kv{layer}[8]\nnode r{layer}[4] in kv{layer}\nnode dv{layer}[64] in kv{layer}\nnode f{layer}[8192]\n"
+        );
     }
     text += "embed = pin[128256], both s\nnorm = s\n";
     for l in 0..layers {
@@ -82,7 +86,8 @@ fn llama1b(layers: usize) -> String {
 }
 
 fn resnet50() -> String {
-    let (mut nodes, mut tensors) = (String::from("node stem[64]\n"), String::from("conv1 = stem, pin[3], pin[7], pin[7]\nbn1 = stem\n"));
+    let (mut nodes, mut tensors) =
+        (String::from("node stem[64]\n"), String::from("conv1 = stem, pin[3], pin[7], pin[7]\nbn1 = stem\n"));
     let mut stream = "stem".to_owned();
     for (stage, (blocks, width)) in [(3, 64), (4, 128), (6, 256), (3, 512)].into_iter().enumerate() {
         let own = format!("s{stage}");
@@ -98,7 +103,8 @@ fn resnet50() -> String {
                  c3_{name} = {own}, reads b{name}, pin[1], pin[1]\nn3_{name} = {own}\n"
             );
             if block == 0 {
-                let _ = write!(tensors, "down_{name} = {own}, reads {from}, pin[1], pin[1]\nnd_{name} = {own}\n");
+                let _ =
+                    write!(tensors, "down_{name} = {own}, reads {from}, pin[1], pin[1]\nnd_{name} = {own}\n");
             }
         }
         stream = own;
@@ -114,7 +120,8 @@ fn main() {
         _ => resnet50(),
     };
     let symmetries = Symmetries::parse(&text).unwrap();
-    let values: usize = (0..symmetries.tensors.len()).map(|t| symmetries.shape(t).iter().product::<usize>()).sum();
+    let values: usize =
+        (0..symmetries.tensors.len()).map(|t| symmetries.shape(t).iter().product::<usize>()).sum();
     println!("{} nodes, {:.1} M values", symmetries.nodes.len(), values as f64 / 1e6);
     let noise = arguments.get(2).map(|noise| noise.parse().unwrap());
     let sources = [1, 2].map(|own| Drawn { own, noise });

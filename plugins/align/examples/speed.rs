@@ -2,6 +2,7 @@
 //!
 //! `cargo run --release -p fusion-align --example speed -- 784,512,512,512,10 [FOLDER] [NOISE]` writes the two models as raw f32 into
 //! FOLDER. With NOISE the second one is a permuted copy of the first under as much noise; otherwise both are drawn alone.
+#![allow(clippy::print_stdout, clippy::unwrap_used, reason = "a program that prints what it measures")]
 
 use std::time::Instant;
 

@@ -35,7 +35,11 @@ impl Align for Apply {
             citation: "",
             ports: vec![
                 ports::from(1, None, "the models that are brought over"),
-                Port { max: None, doc: "the alignment: one for all models, or one for each; one in a file is named by `stored` instead", ..ports::by() },
+                Port {
+                    max: None,
+                    doc: "the alignment: one for all models, or one for each; one in a file is named by `stored` instead",
+                    ..ports::by()
+                },
             ],
             random: false,
             claims: &[Claim::Deterministic],

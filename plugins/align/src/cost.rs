@@ -117,7 +117,10 @@ impl<'a> Pair<'a> {
                     nodes.iter().map(|id| self.symmetries.node(*id).name.as_str()).collect();
                 return Err(MethodError::new(
                     ErrorKind::Shape,
-                    format!("`{}` meet in one tensor with {length} units: their costs do not fit in memory", names.join("`, `")),
+                    format!(
+                        "`{}` meet in one tensor with {length} units: their costs do not fit in memory",
+                        names.join("`, `")
+                    ),
                 )
                 .help("pin the innermost of them"));
             }

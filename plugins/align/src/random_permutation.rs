@@ -100,7 +100,7 @@ mod tests {
         let apply = |inverse, alignments: &[&Alignment]| {
             Apply::prepare(ApplyParams { inverse }, ONE).unwrap().align(matching(&models, alignments, 0))
         };
-        assert_eq!(apply(false, &[&one]).unwrap().alignments, [one.clone()]);
+        assert_eq!(apply(false, &[&one]).unwrap().alignments, std::slice::from_ref(&one));
         let back = apply(true, &[&one]).unwrap().alignments.remove(0);
         assert_eq!(one.then(&back, &symmetries).unwrap().moved(&symmetries).0, 0);
         assert!(apply(false, &[&one, &one]).is_err());

@@ -233,8 +233,20 @@ impl Nodes {
         Ok(())
     }
 
+    /// Writes what the nodes of an expression have become to the nodes: an axis that is cut step by step is else a long chain.
+    fn shorten(&mut self, expr: &Expr) {
+        for atom in expr.iter().flatten() {
+            if let Atom::Node(id) = atom
+                && let Some(sub) = &self.all[*id].sub
+            {
+                self.all[*id].sub = Some(self.normal(sub));
+            }
+        }
+    }
+
     /// Makes a boundary between products at a position of an axis.
     pub(super) fn cut(&mut self, expr: &Expr, at: usize) -> Result<(), Stuck> {
+        self.shorten(expr);
         'again: loop {
             let mut before = 0;
             for term in self.normal(expr) {

@@ -58,23 +58,22 @@ impl Architecture {
     /// # Errors
     /// If burn cannot record the graph.
     pub fn symmetries(&self) -> Result<Inferred, NetworkError> {
-        let captured = contained(|| graph::capture(self))?;
-        let (graph, parameters) = of_capture(&captured)?;
+        let (graph, captured) = contained(|| graph::record(self))?;
+        let parameters = parameters(&captured);
         let Found { flat, disk, values } = infer(&graph, &parameters, captured.input, captured.output);
         Ok(Inferred { flat, disk, values })
     }
 }
 
-fn of_capture(captured: &CapturedNetwork) -> Result<(GraphIr, Vec<Parameter>), NetworkError> {
-    let graph: GraphIr = serde_json::from_value(captured.graph.clone())
-        .map_err(|error| NetworkError::Device { message: format!("the graph cannot be read: {error}") })?;
+/// The network's tensors in the graph.
+fn parameters(captured: &CapturedNetwork) -> Vec<Parameter> {
     let parameters = captured.tensors.iter().map(|tensor| Parameter {
         id: tensor.id,
         name: tensor.name.clone(),
         role: role(&tensor.name),
         transposed: tensor.transposed,
     });
-    Ok((graph, parameters.collect()))
+    parameters.collect()
 }
 
 /// What a tensor is, by its name.

@@ -40,7 +40,8 @@ fn pin_sums(nodes: &mut Nodes, axes: &Expr) -> bool {
             Atom::Node(_) => None,
         })
         .collect();
-    sums.iter().fold(false, |any, expr| nodes.pin(expr) || any)
+    let newly: Vec<bool> = sums.iter().map(|expr| nodes.pin(expr)).collect();
+    newly.contains(&true)
 }
 
 /// `fixed` are the nodes that may not be scaled.

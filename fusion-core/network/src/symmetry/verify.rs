@@ -8,9 +8,10 @@ use fusion_sdk::rng::Key;
 use fusion_sdk::symmetry::{Factor, NodeId, Origin, Side, Symmetries};
 
 use super::walk::Graph;
-use super::{SymmetriesError, chain, of_capture};
+use super::{SymmetriesError, chain};
 use crate::error::NetworkError;
-use crate::network::{Network, Norm};
+use crate::graph;
+use crate::network::{Network, Norm, contained};
 use crate::state::Flat;
 
 /// Largest change of outputs by permuted units, relative to the largest output: rounding of sums in another order, in f32.
@@ -165,9 +166,8 @@ fn broken(
         tensors.map(|tensor| tensor.name.clone()).collect()
     };
     let (writers, readers) = (uses(false), uses(true));
-    let captured = network.graph()?;
-    let (graph, parameters) = of_capture(&captured)?;
-    let named = parameters.iter().map(|own| (own.id, own.name.clone())).collect();
+    let (graph, captured) = contained(|| graph::record(network.architecture()))?;
+    let named = captured.tensors.iter().map(|own| (own.id, own.name.clone())).collect();
     let graph = Graph {
         operations: &graph.operations,
         parameters: named,

@@ -153,13 +153,13 @@ fn pack<T: Real>(
                 let source = |offset: usize| &from[offset + units[0]..][..units.len()];
                 target.copy_from_slice(source(terms[row]));
                 if let Some(off) = off {
-                    target.iter_mut().zip(source(off[row])).for_each(|(to, value)| *to = *to - *value);
+                    target.iter_mut().zip(source(off[row])).for_each(|(to, value)| *to -= *value);
                 }
             } else {
                 let from = &from[units[row]..];
                 target.iter_mut().zip(terms).for_each(|(to, offset)| *to = from[*offset]);
                 if let Some(off) = off {
-                    target.iter_mut().zip(off).for_each(|(to, offset)| *to = *to - from[*offset]);
+                    target.iter_mut().zip(off).for_each(|(to, offset)| *to -= from[*offset]);
                 }
             }
         }

@@ -1,15 +1,13 @@
 //! The two element types that costs are computed in.
 
-use std::ops::Sub;
+use std::ops::SubAssign;
 
 use faer::traits::ComplexField;
 use fusion_sdk::MethodError;
 use fusion_sdk::align::Source;
 
 /// f32 or f64.
-pub(crate) trait Real:
-    ComplexField + Copy + Default + Sub<Output = Self> + Send + Sync + 'static
-{
+pub(crate) trait Real: ComplexField + Copy + Default + SubAssign + Send + Sync + 'static {
     /// 1.
     const ONE: Self;
 

@@ -65,7 +65,8 @@ fn both(text: &str, seed: u64) -> (f64, f64) {
 
 #[test]
 fn trees_of_three_levels_are_solved_exactly() {
-    let text = "node u[2]\nnode v[2] in u\nnode w[3] in u, v\nx = u · v · w, pin[3]\ny = u · v\nz = u, pin[2]";
+    let text =
+        "node u[2]\nnode v[2] in u\nnode w[3] in u, v\nx = u · v · w, pin[3]\ny = u · v\nz = u, pin[2]";
     for seed in 0..4 {
         let (found, best) = both(text, seed);
         assert!((found - best).abs() < 1e-12, "{found} {best}");
@@ -93,7 +94,8 @@ fn children_that_meet_are_solved_in_turn() {
 /// A node in two nodes that do not lie in each other: each of its copies takes its best, given theirs.
 #[test]
 fn nodes_of_two_parents_are_solved_alone() {
-    let symmetries = Symmetries::parse("node u[2]\nnode v[2]\nnode w[3] in u, v\nx = u · v · w, pin[3]").unwrap();
+    let symmetries =
+        Symmetries::parse("node u[2]\nnode v[2]\nnode w[3] in u, v\nx = u · v · w, pin[3]").unwrap();
     let family = &families(&symmetries)[0];
     assert!(!family.nested);
     let (a, b) = (values(&symmetries, 1), values(&symmetries, 2));

@@ -102,7 +102,7 @@ const fn endpoints(min: u32) -> Port {
         min,
         max: None,
         settings: false,
-        doc: "the models that were averaged, as they were when they were: aligned",
+        doc: "the models that were averaged, in the form they were averaged in (aligned)",
     }
 }
 
