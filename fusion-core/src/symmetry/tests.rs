@@ -349,10 +349,7 @@ fn bottleneck(groups: usize) -> Vec<Header> {
 fn bottlenecks_plain_and_grouped() {
     let found = of_names(&bottleneck(1), None).unwrap();
     assert_eq!(found.nodes.len(), 1 + 4 * 3);
-    assert_eq!(
-        axes(&found, "layer2.0.downsample.0.weight"),
-        "layer2.stream, reads layer1.stream, 1, 1"
-    );
+    assert_eq!(axes(&found, "layer2.0.downsample.0.weight"), "layer2.stream, reads layer1.stream, 1, 1");
     assert!(found.nodes.iter().all(|node| node.scalable));
     let found = of_names(&bottleneck(4), None).unwrap();
     assert_eq!(

@@ -63,7 +63,7 @@ impl Features for Chains<'_> {
         &mut self,
         models: &[Watched<'_>],
         taps: &[usize],
-        visit: &mut dyn FnMut(&[Vec<Rows<'_>>]) -> Result<(), MethodError>,
+        visit: &mut fusion_sdk::align::Visit<'_>,
     ) -> Result<(), MethodError> {
         for batch in &self.batches {
             let inputs = self.models[0].0.shape(0)[1];

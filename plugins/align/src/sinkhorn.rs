@@ -326,13 +326,9 @@ impl Sinkhorn {
             let mut sums = relaxed.zeros();
             parts.iter().zip(pulled).for_each(|(part, values)| sums[part.0][part.1].values = values);
             let blocks = relaxed.gather(&blocks, &sums);
-            let mut at = 0;
             let slices: Vec<&[f64]> = split(relaxed, &blocks).collect();
             let back = all(context, layers.len(), |index| layers[index].back(slices[index]))?;
-            for value in back.into_iter().flatten() {
-                gradient[at] = value as f32;
-                at += 1;
-            }
+            gradient.iter_mut().zip(back.into_iter().flatten()).for_each(|(to, value)| *to = value as f32);
             optimizer.step(params.rate, &mut x, &gradient);
             if let Some(value) = x.iter().find(|value| !value.is_finite()) {
                 return Err(MethodError::new(

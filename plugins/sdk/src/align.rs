@@ -157,6 +157,9 @@ pub struct Watched<'a> {
     pub vectors: Vectors<'a>,
 }
 
+/// What is done with a batch: `rows[model][tap]`.
+pub type Visit<'v> = dyn FnMut(&[Vec<Rows<'_>>]) -> Result<(), MethodError> + 'v;
+
 /// Activations of networks on the stage's data, in evaluation mode, batch by batch.
 pub trait Features: Send {
     /// Where units can be watched, in the order of the forward pass; the same for all candidates but for widths.
@@ -171,7 +174,7 @@ pub trait Features: Send {
         &mut self,
         models: &[Watched<'_>],
         taps: &[usize],
-        visit: &mut dyn FnMut(&[Vec<Rows<'_>>]) -> Result<(), MethodError>,
+        visit: &mut Visit<'_>,
     ) -> Result<(), MethodError>;
 }
 

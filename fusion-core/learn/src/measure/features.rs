@@ -97,7 +97,7 @@ impl Features for NetworkFeatures<'_> {
         &mut self,
         models: &[Watched<'_>],
         taps: &[usize],
-        visit: &mut dyn FnMut(&[Vec<Rows<'_>>]) -> Result<(), MethodError>,
+        visit: &mut fusion_sdk::align::Visit<'_>,
     ) -> Result<(), MethodError> {
         if let Some(tap) = taps.iter().find(|tap| **tap >= self.taps.len()) {
             return Err(MethodError::invalid(format!("there is no tap {tap}")));

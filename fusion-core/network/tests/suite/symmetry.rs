@@ -318,12 +318,3 @@ fn sides() {
     assert_eq!(sides("layers.0.self_attn.o_proj.bias"), [Side::Writes]);
     assert_eq!(sides("embed_positions.weight")[1], Side::Writes);
 }
-#[test]
-fn zz_time() {
-    let network = architecture("resnet", json!({"depth": 20}));
-    for _ in 0..3 { let t = std::time::Instant::now(); let f = network.symmetries().unwrap(); eprintln!("resnet20 {:?} {}", t.elapsed(), f.flat.nodes.len()); }
-    let network = architecture("transformer", json!({"vocabulary": 50, "context": 16, "layers": 24, "dim": 64, "heads": 4}));
-    let t = std::time::Instant::now(); let f = network.symmetries().unwrap(); eprintln!("tr24 {:?} {}", t.elapsed(), f.flat.nodes.len());
-    let network = architecture("lstm", json!({"vocabulary": 50, "context": 128, "hidden": 64, "layers": 2, "embedding": 16}));
-    let t = std::time::Instant::now(); let f = network.symmetries().unwrap(); eprintln!("lstm {:?} {}", t.elapsed(), f.flat.nodes.len());
-}

@@ -44,7 +44,7 @@ pub(super) enum File {
     /// Text.
     Text(String, String),
     /// A model that is written tensor by tensor, by the name of its part.
-    Streamed(String, align::Streamed),
+    Streamed(String, Box<align::Streamed>),
 }
 
 /// The file of a part: `snapshots[3]` → `snapshots-3.safetensors`.

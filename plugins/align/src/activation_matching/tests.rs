@@ -110,7 +110,7 @@ fn heads_are_matched_with_their_dimensions() {
             &mut self,
             _: &[Watched<'_>],
             _: &[usize],
-            visit: &mut dyn FnMut(&[Vec<Rows<'_>>]) -> Result<(), MethodError>,
+            visit: &mut fusion_sdk::align::Visit<'_>,
         ) -> Result<(), MethodError> {
             let rows = self.values.each_ref().map(|values| vec![Rows { width: 20, values }]);
             visit(&rows)

@@ -215,7 +215,7 @@ impl Features for Attention<'_> {
         &mut self,
         models: &[Watched<'_>],
         taps: &[usize],
-        visit: &mut dyn FnMut(&[Vec<Rows<'_>>]) -> Result<(), MethodError>,
+        visit: &mut fusion_sdk::align::Visit<'_>,
     ) -> Result<(), MethodError> {
         // v and qk are 6 units each, of 4 inputs.
         let run = |model: &Watched<'_>, tap: &usize| {

@@ -49,10 +49,9 @@ fn reference(case: &Case, x: &[f32], weight: &[f32], bias: &[f32], slope: &[f32]
         by_weight: vec![0.0; weight.len()],
         by_bias: vec![0.0; filters],
     };
-    for output in 0..found.y.len() {
+    for (output, own) in slope.iter().map(|own| f64::from(*own)).enumerate() {
         let (column, row) = (output % ow, output / ow % oh);
         let (filter, example) = (output / ow / oh % filters, output / ow / oh / filters);
-        let own = f64::from(slope[output]);
         found.y[output] += f64::from(bias[filter]);
         found.by_bias[filter] += own;
         for element in 0..channels * kh * kw {

@@ -116,7 +116,7 @@ pub(super) fn run(
             to: plan.target.clone(),
             failed: Mutex::new(None),
         };
-        files.push(File::Streamed(part, streamed));
+        files.push(File::Streamed(part, Box::new(streamed)));
     }
     files.extend(sections::alignments(&found.alignments));
     let section = sections::section(step, plan, &found, &facts, &plan.target.notes);
