@@ -8,8 +8,8 @@
 //! - Where a node is on both axes of one tensor (the recurrent matrix of an LSTM) f is quadratic in it. The assignment is that of its
 //!   linearisation, and it is taken only if f itself rises.
 //! - `start = one_pass` looks at incoming weights alone, as OTFusion does; a better start than the identity for networks that were trained
-//!   for long. After short trainings activations are the best start; with data the default tries that too, and keeps the end with
-//!   the lower loss halfway.
+//!   for long. After short trainings activations are the best start; with data the default tries that too, with and without a descent
+//!   from it, and keeps what has the lowest loss halfway.
 //! - Without a `reference`, models are first brought to the first one, and then in random order each to the mean of the others, until the
 //!   spread shrinks no more (merge many).
 //!
@@ -182,18 +182,27 @@ impl WeightMatching {
             )?;
             let restarts = if best.is_some() { 1 } else { restarts };
             let run = starts::highest(&descent, self.order(), &start, restarts, seed)?;
-            from_activations = match &best {
-                Some(best) => {
-                    let halves = [best, &run].map(|run| looks.halfway(models, &run.state, context));
-                    match halves {
-                        [Some(own), Some(other)] => other? < own?,
-                        _ => run.after > best.after,
+            // After short trainings the start itself is often better than what descent makes of it, which only the loss can tell.
+            let mut others = vec![run];
+            if let Some(state) = start.first() {
+                let after = pair.objective(state)?;
+                others.push(Run { state: state.clone(), before: after, after, trace: vec![after] });
+            }
+            for other in others {
+                let better = match &best {
+                    Some(best) => {
+                        let halves = [best, &other].map(|run| looks.halfway(models, &run.state, context));
+                        match halves {
+                            [Some(own), Some(other)] => other? < own?,
+                            _ => other.after > best.after,
+                        }
                     }
+                    None => true,
+                };
+                if better {
+                    from_activations = true;
+                    best = Some(other);
                 }
-                None => true,
-            };
-            if from_activations {
-                best = Some(run);
             }
         }
         let run = best.ok_or_else(|| {

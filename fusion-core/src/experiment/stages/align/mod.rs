@@ -110,7 +110,10 @@ fn facts(found: &[Alignment], symmetries: &Symmetries, of_method: &[(String, f64
         moved += own;
         units += all;
     }
-    facts.insert("moved".to_owned(), moved as f64);
+    // Units that are mixed have no one place.
+    if found.iter().all(Alignment::permutes) {
+        facts.insert("moved".to_owned(), moved as f64);
+    }
     facts.insert("units".to_owned(), units as f64);
     facts.extend(of_method.iter().cloned());
     facts

@@ -48,10 +48,12 @@ pub(super) fn run(
     };
     let inputs: Vec<&Input> = models(&step.inputs).collect();
     let mut networks = Vec::new();
-    let mut flats = Vec::new();
+    let (mut flats, mut tracked) = (Vec::new(), Vec::new());
     for (input, model) in inputs.iter().zip(&plan.models) {
         let network = runtime.build(step, architecture(model.architecture)?)?;
-        flats.push(runtime.flat(step, input, &network)?);
+        let state = runtime.state(step, input)?;
+        tracked.push(state.batches_tracked());
+        flats.push(network.flatten(&state).map_err(|error| fail(error.to_string()))?);
         networks.push(network);
     }
     let data = match step.data.iter().find(|(role, _)| role == "data") {
@@ -207,8 +209,10 @@ pub(super) fn run(
     let mut files = Vec::new();
     for (index, flat) in aligned.iter().enumerate() {
         let part = if aligned.len() == 1 { "model".to_owned() } else { format!("models[{index}]") };
-        // Counters say how many batches the statistics were taken over; these were moved along.
-        let state = result_network.unflatten(flat, 0).map_err(|error| fail(error.to_string()))?;
+        // Statistics were moved along, and so is the number of batches that they were taken over.
+        let state = result_network
+            .unflatten(flat, tracked[first + index])
+            .map_err(|error| fail(error.to_string()))?;
         files.push(File::Model(part, state));
     }
     files.extend(sections::alignments(&found.alignments));
