@@ -49,6 +49,25 @@ fn facts(space: &Space) -> serde_json::Value {
 }
 
 #[test]
+fn stages_that_compute_the_same_run_once() {
+    let space = Space::new();
+    space.write(
+        "twice.fusion",
+        r#"fusion 1
+data t from "digits:train" { samples = 200; seed = 1; flatten = true }
+model a of mlp(784, [16], 10) { seed = 1 }
+train one   using adam { start a; data t; epochs = 2; batch = 50; seed = 1 }
+train two   using adam { start a; data t; epochs = 2; batch = 50; seed = 1 }
+train three using adam { start a; data t; epochs = 2; batch = 50; seed = 1 }
+evaluate scores using accuracy { from [one, two, three]; data t }
+expect scores.one == scores.two and scores.two == scores.three
+"#,
+    );
+    let done = space.ok(&["run", "twice.fusion", "--threads", "4"]);
+    assert_eq!(done.err.matches("unchanged").count(), 2, "{}", done.err);
+}
+
+#[test]
 fn an_experiment_runs_reports_and_is_remembered() {
     let space = Space::new();
     space.write("line.fusion", LINE);

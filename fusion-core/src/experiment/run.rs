@@ -222,8 +222,12 @@ impl Runtime<'_> {
 
     /// Runs steps that do not depend on each other: trainings share the threads, anything else has all of them.
     fn side_by_side<'s>(&self, steps: &[&'s Step]) -> Result<Vec<(&'s Step, StepRun, StepResult)>, RunError> {
+        // Of stages that compute the same one runs; the others find its result.
+        let mut keys = BTreeSet::new();
         let (trainings, others): (Vec<&Step>, Vec<&Step>) = steps.iter().partition(|step| {
-            matches!(step.task, Task::Train { .. } | Task::Connect) && !self.store.has(&step.key)
+            matches!(step.task, Task::Train { .. } | Task::Connect)
+                && !self.store.has(&step.key)
+                && keys.insert(step.key.as_str())
         });
         let mut done: BTreeMap<NodeId, Result<(StepRun, StepResult), RunError>> = BTreeMap::new();
         let threads = self.options.threads.max(1);
