@@ -83,7 +83,11 @@ fn ctrl_c_stops_within_a_second_and_the_next_run_goes_on() {
     let whole = begun.elapsed();
     let expected = listing(&space.path("out/soup"));
     let mut stopped = 0;
-    for part in [0.3, 0.5, 0.7] {
+    // The first run may have been slowed down by other tests: then earlier signals are tried, until one meets a running process.
+    for part in [0.3, 0.5, 0.7, 0.2, 0.1, 0.05] {
+        if part < 0.3 && stopped > 0 {
+            break;
+        }
         std::fs::remove_dir_all(space.path("out")).unwrap();
         let mut child = start(&space);
         std::thread::sleep(whole.mul_f64(part));
