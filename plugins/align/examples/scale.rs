@@ -5,44 +5,19 @@
 //! two layers of the sixteen.
 #![allow(clippy::print_stdout, clippy::unwrap_used, reason = "a program that prints what it measures")]
 
+mod common;
+
 use std::fmt::Write;
 use std::time::Instant;
 
 use fusion_align::weight_matching::{Order, Precision, Start, WeightMatching, WeightMatchingParams};
 use fusion_sdk::MethodError;
 use fusion_sdk::align::{Align, Candidate, Incoming, Matching, Source};
-use fusion_sdk::context::{Context, Host};
+use fusion_sdk::context::Context;
 use fusion_sdk::rng::Key;
 use fusion_sdk::symmetry::Symmetries;
 
-struct Two;
-
-impl Host for Two {
-    fn cancelled(&self) -> bool {
-        false
-    }
-
-    fn progress(&self, _: u64, _: u64, _: &str) {}
-
-    fn for_each(&self, n: usize, body: &(dyn Fn(usize) + Sync)) {
-        let next = std::sync::atomic::AtomicUsize::new(0);
-        let work = || {
-            loop {
-                let index = next.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-                if index >= n {
-                    return;
-                }
-                body(index);
-            }
-        };
-        std::thread::scope(|scope| {
-            if n > 1 {
-                scope.spawn(work);
-            }
-            work();
-        });
-    }
-}
+use common::{Two, processor};
 
 /// Values that are a function of the tensor and the element.
 struct Drawn {
@@ -151,14 +126,11 @@ fn main() {
         context: Context::new(&Two),
     });
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
-    let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
-    let ticks = |at: usize| fields.get(at).and_then(|field| field.parse::<f64>().ok()).unwrap_or(0.0);
     println!("{:?}", found.unwrap().facts);
     println!(
         "{:.0} s of clock, {:.0} s of processor, {}",
         clock.elapsed().as_secs_f64(),
-        (ticks(11) + ticks(12)) / 100.0,
+        processor(),
         status.lines().find(|line| line.starts_with("VmHWM")).unwrap_or_default()
     );
 }

@@ -4,51 +4,18 @@
 //! FOLDER. With NOISE the second one is a permuted copy of the first under as much noise; otherwise both are drawn alone.
 #![allow(clippy::print_stdout, clippy::unwrap_used, reason = "a program that prints what it measures")]
 
+mod common;
+
 use std::time::Instant;
 
 use fusion_align::weight_matching::{Order, Precision, Start, WeightMatching, WeightMatchingParams};
 use fusion_sdk::align::{Align, Candidate, FlatSource, Incoming, Matching, Vectors};
 use fusion_sdk::alignment::Alignment;
-use fusion_sdk::context::{Context, Host};
+use fusion_sdk::context::Context;
 use fusion_sdk::rng::Key;
 use fusion_sdk::symmetry::Symmetries;
 
-struct Two;
-
-impl Host for Two {
-    fn cancelled(&self) -> bool {
-        false
-    }
-
-    fn progress(&self, _: u64, _: u64, _: &str) {}
-
-    fn for_each(&self, n: usize, body: &(dyn Fn(usize) + Sync)) {
-        let next = std::sync::atomic::AtomicUsize::new(0);
-        let work = || {
-            loop {
-                let index = next.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-                if index >= n {
-                    return;
-                }
-                body(index);
-            }
-        };
-        std::thread::scope(|scope| {
-            if n > 1 {
-                scope.spawn(work);
-            }
-            work();
-        });
-    }
-}
-
-/// Seconds of processor that this process has used.
-fn processor() -> f64 {
-    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
-    let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
-    let ticks = |at: usize| fields.get(at).and_then(|field| field.parse::<f64>().ok()).unwrap_or(0.0);
-    (ticks(11) + ticks(12)) / 100.0
-}
+use common::{Two, processor};
 
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();

@@ -8,8 +8,6 @@ mod checkpoint;
 mod network;
 mod sections;
 
-use std::sync::atomic::Ordering;
-
 use fusion_sdk::align::Incoming;
 use fusion_sdk::alignment::Alignment;
 use fusion_sdk::context::Host;
@@ -20,8 +18,9 @@ use rayon::prelude::*;
 use super::super::results::Facts;
 use super::super::run::Runtime;
 use super::super::{AlignPlan, Feed, Step};
+use super::watch::Working;
 use super::{BATCH, Made, SHARDS};
-use crate::engine::{Event, RunError};
+use crate::engine::RunError;
 use crate::plan::experiment::align::{STORED, SYMMETRIES};
 
 pub(in crate::experiment) use checkpoint::Streamed;
@@ -119,25 +118,19 @@ fn facts(found: &[Alignment], symmetries: &Symmetries, of_method: &[(String, f64
     facts
 }
 
-/// What a matching may ask of the engine: threads are a pool of its own, so that nothing else of the machine decides.
+/// What a matching may ask of the engine: as any stage, with threads in a pool of its own, so that nothing else of the machine decides.
 struct Workers<'a> {
-    runtime: &'a Runtime<'a>,
-    name: &'a str,
+    working: Working<'a>,
     pool: ThreadPool,
 }
 
 impl Host for Workers<'_> {
     fn cancelled(&self) -> bool {
-        self.runtime.cancel.load(Ordering::Relaxed)
+        Host::cancelled(&self.working)
     }
 
     fn progress(&self, done: u64, total: u64, note: &str) {
-        self.runtime.emit(&Event::Working {
-            stage: self.name.to_owned(),
-            done,
-            total,
-            note: note.to_owned(),
-        });
+        Host::progress(&self.working, done, total, note);
     }
 
     fn for_each(&self, n: usize, body: &(dyn Fn(usize) + Sync)) {
@@ -147,5 +140,6 @@ impl Host for Workers<'_> {
 
 /// The workers of a stage.
 fn workers<'a>(runtime: &'a Runtime<'a>, step: &'a Step, threads: usize) -> Result<Workers<'a>, RunError> {
-    Ok(Workers { runtime, name: &step.name, pool: super::pool(threads).map_err(RunError::Threads)? })
+    let pool = super::pool(threads).map_err(RunError::Threads)?;
+    Ok(Workers { working: Working { runtime, name: &step.name }, pool })
 }
