@@ -12,7 +12,6 @@ use fusion_sdk::align::{Align, Aligned, FlatSource, Incoming, Matching, Vectors}
 use fusion_sdk::{About, Category, Claim, MethodError, Params};
 
 use crate::cost::{Pair, Precision};
-use crate::ports;
 use crate::search::{self, Between};
 use crate::weight_matching::descent::{Descent, Order};
 use crate::weight_matching::starts::highest;
@@ -49,12 +48,7 @@ impl Align for GradientMatching {
             summary: "the permutation along which the loss of the reference falls fastest; a baseline",
             formula: "π = argmin ⟨∇𝓛(A), π(B)⟩, node by node",
             citation: "Ainsworth, Hayase, Srinivasa, Git Re-Basin, ICLR 2023",
-            ports: vec![
-                ports::reference(),
-                ports::from(1, Some(1), "the model that is brought over"),
-                ports::data(1),
-                search::start(),
-            ],
+            ports: search::ports(),
             random: true,
             claims: &[Claim::Deterministic],
         }

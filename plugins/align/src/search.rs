@@ -38,6 +38,16 @@ pub(crate) fn exactly_two(id: &str, incoming: Incoming) -> Result<(), MethodErro
     .help("align each model to the reference in a stage of its own"))
 }
 
+/// The ports of searches by the loss: two models, data, and an alignment to start from.
+pub(crate) fn ports() -> Vec<Port> {
+    vec![
+        ports::reference(),
+        ports::from(1, Some(1), "the model that is brought over"),
+        ports::data(1),
+        start(),
+    ]
+}
+
 /// An alignment to start from.
 pub(crate) fn start() -> Port {
     Port {

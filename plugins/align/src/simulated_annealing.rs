@@ -19,7 +19,6 @@ use fusion_sdk::rng::Key;
 use fusion_sdk::symmetry::{NodeId, Symmetries};
 use fusion_sdk::{About, Category, Claim, MethodError, Params, Words};
 
-use crate::ports;
 use crate::search::{self, Between, blend};
 use crate::state::State;
 
@@ -71,12 +70,7 @@ impl Align for SimulatedAnnealing {
             formula: "swap two units; accept with probability min(1, exp(−ΔE/T));  T falls geometrically\n\
                       E = 𝓛(½(A + π(B))), or the barrier",
             citation: "Entezari et al., The role of permutation invariance in linear mode connectivity of neural networks, ICLR 2022",
-            ports: vec![
-                ports::reference(),
-                ports::from(1, Some(1), "the model that is brought over"),
-                ports::data(1),
-                search::start(),
-            ],
+            ports: search::ports(),
             random: true,
             claims: &[Claim::Deterministic],
         }

@@ -19,7 +19,6 @@ use fusion_sdk::optim::{Optimizer, Rule};
 use fusion_sdk::{About, Category, Claim, ErrorKind, MethodError, Params};
 
 use crate::cost::{Pair, Precision};
-use crate::ports;
 use crate::search::{self, Between, blend};
 use crate::weight_matching::descent::{Descent, Order};
 
@@ -67,12 +66,7 @@ impl Align for StraightThrough {
             summary: "weight matching of a free copy of the reference that learns from the loss halfway",
             formula: "π = weight matching of θ̃ and B;  θ̃ ← θ̃ − η∇𝓛(½(A + π(B))), straight through π",
             citation: "Ainsworth, Hayase, Srinivasa, Git Re-Basin, ICLR 2023, section 3.3",
-            ports: vec![
-                ports::reference(),
-                ports::from(1, Some(1), "the model that is brought over"),
-                ports::data(1),
-                search::start(),
-            ],
+            ports: search::ports(),
             random: true,
             claims: &[Claim::Deterministic],
         }

@@ -188,20 +188,19 @@ impl WeightMatching {
                 let after = pair.objective(state)?;
                 others.push(Run { state: state.clone(), before: after, after, trace: vec![after] });
             }
+            let mut half = match &best {
+                Some(best) => looks.halfway(models, &best.state, context).transpose()?,
+                None => None,
+            };
             for other in others {
-                let better = match &best {
-                    Some(best) => {
-                        let halves = [best, &other].map(|run| looks.halfway(models, &run.state, context));
-                        match halves {
-                            [Some(own), Some(other)] => other? < own?,
-                            _ => other.after > best.after,
-                        }
-                    }
-                    None => true,
+                let own = looks.halfway(models, &other.state, context).transpose()?;
+                let better = match (&best, half, own) {
+                    (None, ..) => true,
+                    (Some(_), Some(half), Some(own)) => own < half,
+                    (Some(best), ..) => other.after > best.after,
                 };
                 if better {
-                    from_activations = true;
-                    best = Some(other);
+                    (best, half, from_activations) = (Some(other), own, true);
                 }
             }
         }
