@@ -1,5 +1,5 @@
 //! The reference pages and schemas that are generated from the code, so that they cannot drift: `cargo xtask gen` writes them,
-//! a test compares them.
+//! `tests/fresh.rs` compares them.
 
 use std::fmt::Write as _;
 

@@ -1,33 +1,27 @@
-//! `cargo xtask gen`: writes the pages and schemas that come from the code; `--check` compares instead. `cargo xtask test`: the
-//! tests of the workspace.
-#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a tool for people who build fusion")]
+//! `cargo xtask gen`: writes the pages, schemas and the C header that come from the code. `cargo xtask test`: the tests of the workspace,
+//! which also say whether those files are fresh.
+//!
+//! This program depends on nothing: for a crate of the project cargo would build burn and all else once more, with fewer features.
+#![allow(clippy::print_stderr, reason = "a tool for people who build fusion")]
 
-use std::collections::BTreeSet;
+use std::env;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
-use std::{env, fs, io};
 
-mod header;
-
-use fusion::docs::{self, FOLDERS, Page};
-
-const USAGE: &str = "usage: cargo xtask gen [--check] | cargo xtask test [ARGUMENTS FOR nextest]";
+const USAGE: &str = "usage: cargo xtask gen | cargo xtask test [ARGUMENTS FOR nextest]";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = env::args().skip(1).collect();
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
-    match words.as_slice() {
-        ["gen"] => done(write(&root())),
-        ["gen", "--check"] => done(check(&root())),
-        ["test", rest @ ..] => test(&root(), rest),
+    let root = root();
+    let result = match words.as_slice() {
+        ["gen"] => generate(&root),
+        ["test", rest @ ..] => test(&root, rest),
         _ => {
             eprintln!("{USAGE}");
-            ExitCode::from(2)
+            return ExitCode::from(2);
         }
-    }
-}
-
-fn done(result: Result<(), String>) -> ExitCode {
+    };
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -41,92 +35,50 @@ fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
 }
 
-/// Everything that is generated: the command's pages, and the C header of the plugin contract.
-fn pages(root: &Path) -> Result<Vec<Page>, String> {
-    let mut pages = docs::pages();
-    pages.push(Page { path: header::PATH.to_owned(), text: header::text(root)? });
-    Ok(pages)
-}
-
-/// Files in the generated folders that nothing generates any more.
-fn stale(root: &Path) -> Result<Vec<PathBuf>, String> {
-    let known: BTreeSet<String> = docs::pages().into_iter().map(|page| page.path).collect();
-    let mut stale = Vec::new();
-    for folder in FOLDERS {
-        let entries = match fs::read_dir(root.join(folder)) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-            other => other.map_err(|error| format!("{folder}: {error}"))?,
-        };
-        for entry in entries {
-            let entry = entry.map_err(|error| format!("{folder}: {error}"))?;
-            if !known.contains(&format!("{folder}/{}", entry.file_name().to_string_lossy())) {
-                stale.push(entry.path());
-            }
-        }
-    }
-    Ok(stale)
-}
-
-fn write(root: &Path) -> Result<(), String> {
-    for path in stale(root)? {
-        fs::remove_file(&path).map_err(|error| format!("{}: {error}", path.display()))?;
-        println!("removed {}", path.display());
-    }
-    let mut changed = 0;
-    for page in pages(root)? {
-        let path = root.join(&page.path);
-        if fs::read_to_string(&path).is_ok_and(|old| old == page.text) {
-            continue;
-        }
-        let place = |error: io::Error| format!("{}: {error}", path.display());
-        if let Some(folder) = path.parent() {
-            fs::create_dir_all(folder).map_err(place)?;
-        }
-        fs::write(&path, &page.text).map_err(place)?;
-        changed += 1;
-    }
-    println!("{changed} files written");
-    Ok(())
-}
-
-fn check(root: &Path) -> Result<(), String> {
-    let mut wrong: Vec<String> =
-        stale(root)?.into_iter().map(|path| format!("{} is stale", path.display())).collect();
-    for page in pages(root)? {
-        if fs::read_to_string(root.join(&page.path)).ok().as_deref() != Some(page.text.as_str()) {
-            wrong.push(format!("{} is out of date", page.path));
-        }
-    }
-    match wrong.is_empty() {
-        true => Ok(()),
-        false => Err(format!("{}\nrun `cargo xtask gen`", wrong.join("\n"))),
-    }
+/// By the tests that compare: `tests/fresh.rs` of the command and `tests/header.rs` here.
+fn generate(root: &Path) -> Result<(), String> {
+    let tests = ["test", "--quiet", "--workspace", "--test", "fresh", "--test", "header"];
+    cargo(root).env("FUSION_WRITE", "1").run(&tests)
 }
 
 /// nextest where it is installed, which leaves examples in documentation to cargo's own runner; else that runner for all.
-fn test(root: &Path, rest: &[&str]) -> ExitCode {
-    let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let has = Command::new(&cargo)
-        .args(["nextest", "--version"])
-        .output()
-        .is_ok_and(|output| output.status.success());
-    let run = |arguments: &[&str], rest: &[&str]| {
-        let status = Command::new(&cargo).current_dir(root).args(arguments).args(rest).status();
-        match status {
-            Ok(status) => status.success(),
-            Err(error) => {
-                eprintln!("cargo cannot be started: {error}");
-                false
-            }
+fn test(root: &Path, rest: &[&str]) -> Result<(), String> {
+    let has = cargo(root).succeeds(&["nextest", "--version"]);
+    if !has {
+        return cargo(root).run(&[&["test", "--workspace"], rest].concat());
+    }
+    // Arguments choose among tests, and are nextest's own. It comes last: its closing line sums up.
+    if rest.is_empty() {
+        cargo(root).run(&["test", "--doc", "--workspace", "--quiet"])?;
+    }
+    cargo(root).run(&[&["nextest", "run", "--workspace"], rest].concat())
+}
+
+/// A call of the cargo that runs this program.
+struct Cargo(Command);
+
+fn cargo(root: &Path) -> Cargo {
+    let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    command.current_dir(root);
+    Cargo(command)
+}
+
+impl Cargo {
+    fn env(mut self, name: &str, value: &str) -> Self {
+        self.0.env(name, value);
+        self
+    }
+
+    /// Whether it succeeds; what it prints is dropped.
+    fn succeeds(mut self, arguments: &[&str]) -> bool {
+        self.0.args(arguments).output().is_ok_and(|output| output.status.success())
+    }
+
+    fn run(mut self, arguments: &[&str]) -> Result<(), String> {
+        match self.0.args(arguments).status() {
+            Ok(status) if status.success() => Ok(()),
+            Ok(_) => Err(format!("cargo {} failed", arguments.join(" "))),
+            Err(error) => Err(format!("cargo cannot be started: {error}")),
         }
-    };
-    let passed = match has {
-        // Arguments choose among tests, and are nextest's own. It comes last: its closing line sums up.
-        true => {
-            (!rest.is_empty() || run(&["test", "--doc", "--workspace", "--quiet"], &[]))
-                && run(&["nextest", "run", "--workspace"], rest)
-        }
-        false => run(&["test", "--workspace"], rest),
-    };
-    if passed { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    }
 }
