@@ -7,8 +7,10 @@ use fusion_sdk::align::{Align, Candidate, FlatSource, Incoming, Matching, Vector
 use fusion_sdk::assign;
 use fusion_sdk::context::{Context, Host};
 use fusion_sdk::rng::Key;
-use fusion_sdk::symmetry::Symmetries;
 use rayon::iter::{IntoParallelIterator, ParallelIterator};
+
+#[path = "../../plugins/align/examples/common/mlp.rs"]
+mod made_up;
 
 /// All threads of the machine, as in the engine.
 struct Pool;
@@ -64,21 +66,9 @@ fn assignment(c: &mut Criterion) {
 
 /// 784-512-512-512-10, two networks drawn alone (He): the hardest case, in which searches are longest.
 fn mlp(c: &mut Criterion) {
-    let text = "node h0[512]; node h1[512]; node h2[512]; w0 = reads pin[784], h0; b0 = h0; w1 = reads h0, h1; b1 = h1; \
-                w2 = reads h1, h2; b2 = h2; w3 = reads h2, pin[10]; b3 = pin[10]";
-    let Ok(symmetries) = Symmetries::parse(text) else { return };
     let dims = [784, 512, 512, 512, 10];
-    let draw = |seed: u64| {
-        let mut weights = Vec::new();
-        for (layer, pair) in dims.windows(2).enumerate() {
-            let key = Key::new(seed, "w", layer as u64);
-            let scale = (2.0 / pair[0] as f32).sqrt();
-            weights.extend((0..pair[0] * pair[1]).map(|at| scale * key.normal(at as u64)));
-            weights.extend((0..pair[1]).map(|_| 0.0));
-        }
-        weights
-    };
-    let values: [Vec<f32>; 2] = [draw(1), draw(2)];
+    let Some(symmetries) = made_up::symmetries(&dims) else { return };
+    let values: [Vec<f32>; 2] = [made_up::drawn(&dims, 1), made_up::drawn(&dims, 2)];
     let sources =
         values.each_ref().map(|weights| FlatSource::new(&symmetries, Vectors { weights, statistics: &[] }));
     let models = [0, 1].map(|index| Candidate {

@@ -12,7 +12,7 @@ use anyhow::{Context, Result, ensure};
 use fusion_data::{BatchOptions, Batches, Dataset, buffer};
 use fusion_learn::record::Collect;
 use fusion_learn::shards::Shards;
-use fusion_learn::train::{Job, Quiet, TrainParams, Trained, train};
+use fusion_learn::train::{Frozen, Job, Quiet, TrainParams, Trained, train};
 use fusion_network::{Architecture, Device, Flat, Network, StepOptions};
 use fusion_sdk::batch::Batch;
 use fusion_sdk::optim::Optimizer;
@@ -130,6 +130,7 @@ impl Training {
         let job = Job {
             params,
             collects,
+            frozen: &Frozen::default(),
             data: &self.data,
             validate: None,
             seed: SEED,

@@ -1,47 +1,31 @@
 //! How long `weight_matching` takes on an MLP: seconds of processor and clock, on the matrices that the peer in NumPy gets.
 //!
-//! `cargo run --release -p fusion-align --example speed -- 784,512,512,512,10 [FOLDER] [NOISE]` writes the two models as raw f32 into
-//! FOLDER. With NOISE the second one is a permuted copy of the first under as much noise; otherwise both are drawn alone.
+//! `cargo run --release -p fusion-align --example speed -- 784,512,512,512,10 [FOLDER] [NOISE] [THREADS]` writes the two models as raw f32 into
+//! FOLDER (not if that is empty). With NOISE the second one is a permuted copy of the first under as much noise; with `-`, both are drawn alone.
+//! THREADS are 2 unless they are 1.
 #![allow(clippy::print_stdout, clippy::unwrap_used, reason = "a program that prints what it measures")]
 
 mod common;
+#[path = "common/mlp.rs"]
+mod mlp;
 
 use std::time::Instant;
 
 use fusion_align::weight_matching::{Order, Precision, Start, WeightMatching, WeightMatchingParams};
 use fusion_sdk::align::{Align, Candidate, FlatSource, Incoming, Matching, Vectors};
 use fusion_sdk::alignment::Alignment;
-use fusion_sdk::context::Context;
-use fusion_sdk::rng::Key;
-use fusion_sdk::symmetry::Symmetries;
+use fusion_sdk::context::{Alone, Context};
 
 use common::{Two, processor};
 
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let dims: Vec<usize> = arguments[0].split(',').map(|size| size.parse().unwrap()).collect();
-    let noise: Option<f32> = arguments.get(2).map(|noise| noise.parse().unwrap());
-    let (mut text, last) = (String::new(), dims.len() - 2);
-    for (layer, size) in dims[1..=last].iter().enumerate() {
-        text += &format!("node h{layer}[{size}]\n");
-    }
-    for layer in 0..=last {
-        let out = if layer == last { format!("pin[{}]", dims[layer + 1]) } else { format!("h{layer}") };
-        let into = if layer == 0 { format!("pin[{}]", dims[0]) } else { format!("h{}", layer - 1) };
-        text += &format!("w{layer} = reads {into}, {out}\nb{layer} = {out}\n");
-    }
-    let symmetries = Symmetries::parse(&text).unwrap();
-    let draw = |seed: u64| {
-        let mut weights = Vec::new();
-        for (layer, pair) in dims.windows(2).enumerate() {
-            let key = Key::new(seed, "w", layer as u64);
-            let scale = (2.0 / pair[0] as f32).sqrt();
-            weights.extend((0..pair[0] * pair[1]).map(|at| scale * key.normal(at as u64)));
-            weights.extend((0..pair[1]).map(|_| 0.0));
-        }
-        weights
-    };
-    let (a, mut b): (Vec<f32>, Vec<f32>) = (draw(1), draw(2));
+    let noise: Option<f32> =
+        arguments.get(2).filter(|noise| *noise != "-").map(|noise| noise.parse().unwrap());
+    let alone = arguments.get(3).is_some_and(|threads| threads == "1");
+    let symmetries = mlp::symmetries(&dims).unwrap();
+    let (a, mut b) = (mlp::drawn(&dims, 1), mlp::drawn(&dims, 2));
     if let Some(noise) = noise {
         let mixed: Vec<f32> = a.iter().zip(&b).map(|(a, b)| a + noise * b).collect();
         let alignment = Alignment::random(&symmetries, 3);
@@ -76,7 +60,7 @@ fn main() {
         let incoming = Incoming { reference: 1, from: 1, data: false };
         let method = WeightMatching::prepare(params, incoming).unwrap();
         let (clock, used) = (Instant::now(), processor());
-        let rounds = 5;
+        let rounds = 10;
         let mut facts = Vec::new();
         for _ in 0..rounds {
             let matching = Matching {
@@ -87,7 +71,7 @@ fn main() {
                 objective: None,
                 alignments: &[],
                 seed: 0,
-                context: Context::new(&Two),
+                context: if alone { Context::new(&Alone) } else { Context::new(&Two) },
             };
             facts = method.align(matching).unwrap().facts;
         }

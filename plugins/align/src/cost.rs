@@ -18,6 +18,7 @@ mod real;
 use std::borrow::Cow;
 
 use fusion_sdk::align::{Candidate, Source};
+use fusion_sdk::alignment::Gather;
 use fusion_sdk::symmetry::{Axis, Factor, NodeId, Symmetries, TensorAxes, TensorRole};
 use fusion_sdk::{Context, ErrorKind, MethodError, Words};
 
@@ -90,9 +91,8 @@ impl<'a> Pair<'a> {
         which: Which<'_>,
     ) -> Result<Vec<Joint>, MethodError> {
         let mut joints = Vec::new();
-        for &tensor in &family.tensors {
-            self.add(family, (None, state), which, tensor, true, &mut joints)?;
-        }
+        let mut rooms = Rooms::default();
+        self.add(family, (None, state), which, &family.tensors, true, &mut joints, &mut rooms)?;
         Ok(joints)
     }
 
@@ -129,62 +129,73 @@ impl<'a> Pair<'a> {
         Ok(all)
     }
 
-    /// Adds what one tensor contributes to the costs of a family; from where `before` had the other nodes, only what has changed since. `check`:
+    /// Adds what some tensors contribute to the costs of a family; from where `before` had the other nodes, only what has changed since. `check`:
     /// whether to look for values that are not finite.
+    #[expect(clippy::too_many_arguments, reason = "states, tensors, sums and memory; each is another thing")]
     fn add(
         &self,
         family: &Family,
-        (before, state): (Option<&State>, &State),
+        states: (Option<&State>, &State),
         which: Which<'_>,
-        tensor: usize,
+        tensors: &[usize],
         check: bool,
         joints: &mut Vec<Joint>,
+        rooms: &mut Rooms,
     ) -> Result<(), MethodError> {
         match self.precision {
-            Precision::Single => self.add_in::<f32>(family, (before, state), which, tensor, check, joints),
-            Precision::Double => self.add_in::<f64>(family, (before, state), which, tensor, check, joints),
+            Precision::Single => self.add_in::<f32>(family, states, which, tensors, check, joints, rooms),
+            Precision::Double => self.add_in::<f64>(family, states, which, tensors, check, joints, rooms),
         }
     }
 
+    #[expect(clippy::too_many_arguments, reason = "as above")]
     fn add_in<T: Real>(
         &self,
         family: &Family,
         (before, state): (Option<&State>, &State),
         which: Which<'_>,
-        tensor: usize,
+        tensors: &[usize],
         check: bool,
         joints: &mut Vec<Joint>,
+        rooms: &mut Rooms,
     ) -> Result<(), MethodError> {
-        let described = &self.symmetries.tensors[tensor];
-        let wanted = |turn: &block::Turn| match which {
-            Which::All => true,
-            Which::Incoming(settled) => turn.incoming(self.symmetries, described, settled),
-        };
-        let (mut a, mut b) = (Vec::new(), Vec::new());
-        for piece in pieces(self.symmetries, tensor) {
-            let turns = block::turns(self.symmetries, &piece.described, family);
-            // Every turn with its terms; none of them where nothing has moved.
-            let layouts: Vec<_> = turns
-                .into_iter()
-                .filter(wanted)
-                .map(|turn| {
-                    let layout = turn.layout(self.symmetries, before, state);
-                    (turn, layout)
-                })
-                .filter(|(_, layout)| !layout.own.is_empty())
-                .collect();
-            if layouts.is_empty() {
-                continue;
-            }
-            self.context.check()?;
-            let a = self.values::<T>(0, tensor, &piece, check, &mut a)?;
-            let b = self.values::<T>(1, tensor, &piece, check, &mut b)?;
-            for (turn, layout) in layouts {
-                let joint = joint::of(joints, self.symmetries, &turn.nodes);
-                gram::accumulate(self.context, a, b, &layout, &mut joint.values)?;
+        let mut waiting = Waiting::<T>::default();
+        for &tensor in tensors {
+            let described = &self.symmetries.tensors[tensor];
+            let wanted = |turn: &block::Turn| match which {
+                Which::All => true,
+                Which::Incoming(settled) => turn.incoming(self.symmetries, described, settled),
+            };
+            for piece in pieces(self.symmetries, tensor) {
+                let turns = block::turns(self.symmetries, &piece.described, family);
+                // Every turn with its terms; none of them where nothing has moved.
+                let layouts: Vec<_> = turns
+                    .into_iter()
+                    .filter(wanted)
+                    .map(|turn| {
+                        let layout = turn.layout(self.symmetries, before, state);
+                        (turn, layout)
+                    })
+                    .filter(|(_, layout)| !layout.own.is_empty())
+                    .collect();
+                if layouts.is_empty() {
+                    continue;
+                }
+                self.context.check()?;
+                let a = self.values::<T>(0, tensor, &piece, check, &mut waiting.spare)?;
+                let b = self.values::<T>(1, tensor, &piece, check, &mut waiting.spare)?;
+                for (turn, layout) in layouts {
+                    let joint = joint::of(joints, self.symmetries, &turn.nodes);
+                    waiting.layouts.push((joint, waiting.values.len(), layout));
+                }
+                waiting.elements += piece.elements;
+                waiting.values.push([a, b]);
+                if waiting.elements >= WAITING {
+                    waiting.add(self.context, joints, T::room(rooms))?;
+                }
             }
         }
-        Ok(())
+        waiting.add(self.context, joints, T::room(rooms))
     }
 
     /// f: the sum of products of all trained tensors, in f64 (products of f64 with `Precision::Double`), in a fixed order.
@@ -217,84 +228,175 @@ impl<'a> Pair<'a> {
     }
 
     fn product<T: Real>(&self, state: &State, tensor: usize) -> Result<f64, MethodError> {
-        let (mut a, mut b) = (Vec::new(), Vec::new());
+        let mut spare = Vec::new();
         let mut sum = 0.0;
         for piece in pieces(self.symmetries, tensor) {
             self.context.check()?;
-            let a = self.values::<T>(0, tensor, &piece, true, &mut a)?;
-            let b = self.values::<T>(1, tensor, &piece, true, &mut b)?;
+            let a = self.values::<T>(0, tensor, &piece, false, &mut spare)?;
+            let b = self.values::<T>(1, tensor, &piece, false, &mut spare)?;
             let alone = Symmetries {
                 origin: self.symmetries.origin.clone(),
                 nodes: self.symmetries.nodes.clone(),
-                tensors: vec![piece.described.into_owned()],
+                tensors: vec![piece.described.as_ref().clone()],
                 notes: Vec::new(),
             };
             let gather = state.alignment(&alone, &alone).gather(&alone, 0);
             let gather = gather.map_err(|error| MethodError::invalid(error.to_string()))?;
-            gather.runs(|target, source, length| {
-                let (a, b) = (&a[target..target + length], &b[source..source + length]);
-                sum += match length {
-                    1 => a[0].wide() * b[0].wide(),
-                    _ => fusion_sdk::simd(
-                        #[inline(always)]
-                        || dot(a, b),
-                    ),
-                };
-            });
+            let part = moved_dot(&a, &b, &gather);
+            // A value that is not finite makes the sum so.
+            if !part.is_finite() {
+                self.check::<T>(0, tensor, &piece, &a)?;
+                self.check::<T>(1, tensor, &piece, &b)?;
+            }
+            sum += part;
+            keep(a, &mut spare);
+            keep(b, &mut spare);
         }
         Ok(sum)
     }
 
-    /// A piece of a tensor of model 0 or 1: where it lies in memory, or read into `room`.
-    fn values<'b, T: Real>(
-        &'b self,
+    /// A piece of a tensor of model 0 or 1: where it lies in memory, or read into spare room.
+    fn values<T: Real>(
+        &self,
         model: usize,
         tensor: usize,
         piece: &Piece<'_>,
         check: bool,
-        room: &'b mut Vec<T>,
-    ) -> Result<&'b [T], MethodError> {
+        spare: &mut Vec<Vec<T>>,
+    ) -> Result<Cow<'a, [T]>, MethodError> {
         let source = if model == 0 { self.a } else { self.b };
         let held =
             T::held(source, tensor).and_then(|held| held.get(piece.start..piece.start + piece.elements));
         let values = match held {
-            Some(held) => held,
+            Some(held) => Cow::Borrowed(held),
             None => {
-                room.clear();
+                let mut room = spare.pop().unwrap_or_default();
                 room.resize(piece.elements, T::default());
-                T::read(source, tensor, piece.start, room)?;
-                room
+                T::read(source, tensor, piece.start, &mut room)?;
+                Cow::Owned(room)
             }
         };
-        let fine = !check
-            || fusion_sdk::simd(
-                #[inline(always)]
-                || finite(values),
-            );
+        if check {
+            self.check(model, tensor, piece, &values)?;
+        }
+        Ok(values)
+    }
+
+    /// Looks for values that are not finite.
+    fn check<T: Real>(
+        &self,
+        model: usize,
+        tensor: usize,
+        piece: &Piece<'_>,
+        values: &[T],
+    ) -> Result<(), MethodError> {
+        let fine = fusion_sdk::simd(
+            #[inline(always)]
+            || finite(values),
+        );
         if fine {
-            return Ok(values);
+            return Ok(());
         }
         let at = values.iter().position(|value| !value.wide().is_finite()).unwrap_or(0);
         let name = &self.symmetries.tensors[tensor].name;
         Err(crate::ports::not_finite(self.names[model], name, piece.start + at, values[at].wide()))
     }
+}
 
-    /// Looks for values that are not finite.
-    fn check(&self, tensor: usize) -> Result<(), MethodError> {
-        for piece in pieces(self.symmetries, tensor) {
-            for model in 0..2 {
-                match self.precision {
-                    Precision::Single => {
-                        _ = self.values::<f32>(model, tensor, &piece, true, &mut Vec::new())?
-                    }
-                    Precision::Double => {
-                        _ = self.values::<f64>(model, tensor, &piece, true, &mut Vec::new())?
-                    }
-                }
-            }
+/// Memory that products use again.
+#[derive(Debug, Default)]
+pub(crate) struct Rooms {
+    single: gram::Room<f32>,
+    double: gram::Room<f64>,
+}
+
+/// Elements of a model whose products wait for each other, so that the sums of a family are gone through once for several small tensors.
+const WAITING: usize = 1 << 20;
+
+/// Values whose products are still to be taken.
+#[derive(Default)]
+struct Waiting<'a, T: Real> {
+    values: Vec<[Cow<'a, [T]>; 2]>,
+    /// Joint, values, and where their elements are.
+    layouts: Vec<(usize, usize, block::Layout)>,
+    elements: usize,
+    spare: Vec<Vec<T>>,
+}
+
+impl<T: Real> Waiting<'_, T> {
+    /// Adds them to the joints.
+    fn add(
+        &mut self,
+        context: Context<'_>,
+        joints: &mut [Joint],
+        room: &mut gram::Room<T>,
+    ) -> Result<(), MethodError> {
+        for (at, joint) in joints.iter_mut().enumerate() {
+            let own = self.layouts.iter().filter(|(joint, ..)| *joint == at);
+            let parts: Vec<gram::Part<'_, T>> = own
+                .map(|(_, values, layout)| {
+                    let [a, b] = &self.values[*values];
+                    gram::Part { a, b, layout }
+                })
+                .collect();
+            gram::accumulate(context, &parts, room, &mut joint.values)?;
+        }
+        self.layouts.clear();
+        self.elements = 0;
+        for [a, b] in self.values.drain(..) {
+            keep(a, &mut self.spare);
+            keep(b, &mut self.spare);
         }
         Ok(())
     }
+}
+
+/// Puts room aside that is needed no more: that of two models.
+fn keep<T: Clone>(values: Cow<'_, [T]>, spare: &mut Vec<Vec<T>>) {
+    if let Cow::Owned(room) = values
+        && spare.len() < 2
+    {
+        spare.push(room);
+    }
+}
+
+/// Elements that are brought together before they are multiplied.
+const GATHERED: usize = 2048;
+
+/// Σ a[i] · b[g(i)] in f64.
+fn moved_dot<T: Real>(a: &[T], b: &[T], gather: &Gather) -> f64 {
+    let dot = |a: &[T], b: &[T]| {
+        fusion_sdk::simd(
+            #[inline(always)]
+            || dot(a, b),
+        )
+    };
+    if gather.is_still() {
+        return dot(a, b);
+    }
+    let (mut near, mut sum) = (vec![T::default(); GATHERED], 0.0);
+    gather.rows(|target, source, table, block| {
+        let own = &b[source..source + table.len() * block];
+        let mut a = &a[target..target + table.len() * block];
+        for table in table.chunks((GATHERED / block.max(1)).max(1)) {
+            let (part, rest) = a.split_at(table.len() * block);
+            a = rest;
+            if block == 1 {
+                near.iter_mut().zip(table).for_each(|(to, from)| *to = own[*from as usize]);
+                sum += dot(part, &near[..part.len()]);
+            } else if block > GATHERED {
+                let from = table[0] as usize * block;
+                sum += dot(part, &own[from..from + block]);
+            } else {
+                for (to, from) in near.chunks_exact_mut(block).zip(table) {
+                    let from = *from as usize * block;
+                    to.copy_from_slice(&own[from..from + block]);
+                }
+                sum += dot(part, &near[..part.len()]);
+            }
+        }
+    });
+    sum
 }
 
 /// Whether all values are finite: a product with 0 is 0, or else NaN.

@@ -109,7 +109,9 @@ impl Align for WeightMatching {
             for index in 1..matching.models.len() {
                 let models = [matching.models[0], matching.models[index]];
                 let found = self.pair(&models, &mut looks, matching.seed, matching.context)?;
-                matching.context.progress(index as u64, matching.models.len() as u64 - 1, "models");
+                if matching.models.len() > 2 {
+                    matching.context.progress(index as u64, matching.models.len() as u64 - 1, "models");
+                }
                 sums.add(models[1].symmetries, &found);
                 all.alignments.push(found.run.state.alignment(models[1].symmetries, matching.target));
                 if index == 1 {

@@ -2,12 +2,16 @@
 //!
 //! Column and row reduction (Jonker and Volgenant, "A shortest augmenting path algorithm for dense and sparse linear assignment
 //! problems", 1987) and shortest augmenting paths for the rows that are left: O(rows² · columns) for rows ≤ columns, and near rows ·
-//! columns on the costs of alignment. Everything is f64 and in a fixed order, so the same costs give the same assignment everywhere. Where
+//! columns on the costs of alignment; large problems look at short lists of columns, which lose nothing (`shortlist`). Everything is f64 and in a fixed order, so the same costs give the same assignment everywhere. Where
 //! several assignments are best, rows keep their own column as far as a swap or a cycle of equal worth leads there, so that equal costs, and
 //! a model matched with itself, give the identity.
 
+mod home;
+mod lanes;
+mod shortlist;
 mod solver;
 
+use shortlist::Shortlists;
 use solver::{Costs, Solver};
 
 /// Costs that cannot be assigned.
@@ -33,6 +37,10 @@ pub enum AssignError {
     },
 }
 
+/// Memory that assignments one after another use again. It has no part in what they find.
+#[derive(Debug, Default)]
+pub struct Room(Option<Shortlists>);
+
 /// The column of each row (`None` for rows without one, where there are fewer columns than rows) that minimises Σ cost, or maximises it.
 ///
 /// `cost` is row-major, `rows` by `columns`. No rows or no columns give no assignment.
@@ -45,11 +53,12 @@ pub fn solve(
     columns: usize,
     maximise: bool,
 ) -> Result<Vec<Option<usize>>, AssignError> {
-    let scale = check(cost, rows, columns)?;
+    length(cost, rows, columns)?;
     let sign = sign(maximise);
     if rows <= columns {
         let costs = Costs { values: cost, rows, columns, sign };
-        return Ok(assigned(costs, scale).into_iter().map(Some).collect());
+        let found = assigned(costs).ok_or_else(|| not_finite(cost, columns))?;
+        return Ok(found.into_iter().map(Some).collect());
     }
     let mut turned = Vec::with_capacity(cost.len());
     for column in 0..columns {
@@ -57,14 +66,15 @@ pub fn solve(
     }
     let mut result = vec![None; rows];
     let costs = Costs { values: &turned, rows: columns, columns: rows, sign };
-    for (column, row) in assigned(costs, scale).into_iter().enumerate() {
+    let found = assigned(costs).ok_or_else(|| not_finite(cost, columns))?;
+    for (column, row) in found.into_iter().enumerate() {
         result[row] = Some(column);
     }
     Ok(result)
 }
 
 /// The same for `size` by `size` costs, from the duals of costs like these: what a search that solves one node again and again saves most of
-/// its time by. `duals` is replaced by this problem's; a vector of another length counts as none.
+/// its time by. `duals` is replaced by this problem's; a vector of another length counts as none. After an error there are none.
 ///
 /// The total is the optimum for any duals. Where several assignments are best, which one is found may depend on them, but for the preference of
 /// the identity.
@@ -76,48 +86,54 @@ pub fn solve_again(
     size: usize,
     maximise: bool,
     duals: &mut Vec<f64>,
+    room: &mut Room,
 ) -> Result<Vec<usize>, AssignError> {
-    let scale = check(cost, size, size)?;
+    length(cost, size, size)?;
     let costs = Costs { values: cost, rows: size, columns: size, sign: sign(maximise) };
+    let lists = room.0.take();
     let mut solver;
     if duals.len() == size && duals.iter().all(|dual| dual.is_finite()) {
-        solver = Solver::new(costs, std::mem::take(duals));
+        solver = Solver::new(costs, std::mem::take(duals), lists);
         solver.solve_again();
     } else {
-        solver = Solver::new(costs, Solver::column_minima(costs));
+        solver = Solver::new(costs, Solver::column_minima(costs), lists);
         solver.solve();
     }
-    solver.toward_identity(scale);
+    if !solver.finite {
+        return Err(not_finite(cost, size));
+    }
+    solver.toward_identity();
     *duals = solver.v;
+    room.0 = solver.lists;
     Ok(solver.column_of)
 }
 
-/// The column of each row, for rows ≤ columns.
-fn assigned(costs: Costs<'_>, scale: f64) -> Vec<usize> {
+/// The column of each row, for rows ≤ columns; none if a cost is not finite.
+fn assigned(costs: Costs<'_>) -> Option<Vec<usize>> {
     let duals = match costs.rows == costs.columns {
         true => Solver::column_minima(costs),
         false => vec![0.0; costs.columns],
     };
-    let mut solver = Solver::new(costs, duals);
+    let mut solver = Solver::new(costs, duals, None);
     solver.solve();
-    solver.toward_identity(scale);
-    solver.column_of
+    if !solver.finite {
+        return None;
+    }
+    solver.toward_identity();
+    Some(solver.column_of)
 }
 
-/// Checks the costs; the largest magnitude of one.
-fn check(cost: &[f64], rows: usize, columns: usize) -> Result<f64, AssignError> {
-    if rows.checked_mul(columns) != Some(cost.len()) {
-        return Err(AssignError::Length { found: cost.len(), rows, columns });
+fn length(cost: &[f64], rows: usize, columns: usize) -> Result<(), AssignError> {
+    match rows.checked_mul(columns) == Some(cost.len()) {
+        true => Ok(()),
+        false => Err(AssignError::Length { found: cost.len(), rows, columns }),
     }
-    let scale = crate::simd(
-        #[inline(always)]
-        || solver::scale(cost),
-    );
-    if !scale.is_nan() {
-        return Ok(scale);
-    }
+}
+
+/// The first cost that is not finite.
+fn not_finite(cost: &[f64], columns: usize) -> AssignError {
     let at = cost.iter().position(|value| !value.is_finite()).unwrap_or(0);
-    Err(AssignError::NotFinite { row: at / columns, column: at % columns })
+    AssignError::NotFinite { row: at / columns, column: at % columns }
 }
 
 const fn sign(maximise: bool) -> f64 {
@@ -252,12 +268,101 @@ mod tests {
     #[test]
     fn a_warm_start_changes_nothing_but_the_time() {
         let n = 40;
-        let mut duals = Vec::new();
+        let (mut duals, mut room) = (Vec::new(), Room::default());
         for seed in 0..20 {
             let cost = table(seed, n * n);
             let cold = solve(&cost, n, n, seed % 2 == 0).unwrap();
-            let warm = solve_again(&cost, n, seed % 2 == 0, &mut duals).unwrap();
+            let warm = solve_again(&cost, n, seed % 2 == 0, &mut duals, &mut room).unwrap();
             assert_eq!(warm.into_iter().map(Some).collect::<Vec<_>>(), cold);
+        }
+    }
+
+    /// Costs that are large enough for short lists of columns: drawn alone, products of vectors, of few values, all equal, of rank 1, of one
+    /// planted permutation, and with rows and columns many times.
+    fn large(n: usize) -> Vec<(&'static str, Vec<f64>)> {
+        let gram = |other: u64| {
+            let (a, b) = (table(1, n * 8), table(other, n * 8));
+            let product = move |x: usize, y: usize| (0..8).map(|k| a[x * 8 + k] * b[y * 8 + k]).sum::<f64>();
+            (0..n * n).map(|at| product(at / n, at % n)).collect::<Vec<f64>>()
+        };
+        let own = gram(1);
+        let turned = (0..n * n).map(|at| own[at / n * n + (at % n + 7) % n]).collect();
+        let one = table(3, n);
+        vec![
+            ("random", table(4, n * n)),
+            ("products", gram(2)),
+            ("with itself", own),
+            ("planted", turned),
+            ("few values", table(5, n * n).iter().map(|value| (4.0 * value).round()).collect()),
+            ("equal", vec![2.5; n * n]),
+            ("zero", vec![0.0; n * n]),
+            ("rank 1", (0..n * n).map(|at| one[at / n] * one[at % n]).collect()),
+            ("repeated", (0..n * n).map(|at| one[at / n % 5] * one[at % n % 7]).collect()),
+            ("wide range", table(6, n * n).iter().map(|value| value.powi(9) * 1e6).collect()),
+        ]
+    }
+
+    /// Duals that leave no reduced cost below 0, with all assigned pairs at 0, prove an optimum. Cold and warm, from the duals of each other
+    /// problem, in both directions; the same assignment where only one is best, or where ties go home.
+    #[test]
+    fn long_rows_are_proved_by_their_duals() {
+        let n = 200;
+        let problems = large(n);
+        for maximise in [false, true] {
+            let sign = sign(maximise);
+            let (mut duals, mut room) = (Vec::new(), Room::default());
+            for (name, cost) in problems.iter().chain(problems.iter().rev()) {
+                let largest = cost.iter().fold(0.0_f64, |most, value| most.max(value.abs()));
+                let cold = solve(cost, n, n, maximise).unwrap();
+                let warm = solve_again(cost, n, maximise, &mut duals, &mut room).unwrap();
+                let mut columns = warm.clone();
+                columns.sort_unstable();
+                assert!(columns.into_iter().eq(0..n), "{name}");
+                for row in 0..n {
+                    let at = |column: usize| sign * cost[row * n + column] - duals[column];
+                    let own = at(warm[row]);
+                    // Duals are differences of costs: rounded a few times.
+                    assert!((0..n).all(|column| at(column) >= own - 1e-12 * largest), "{name} {row}");
+                }
+                let warm: Vec<Option<usize>> = warm.into_iter().map(Some).collect();
+                let (one, other) = (total(cost, n, &cold), total(cost, n, &warm));
+                assert!((one - other).abs() <= 1e-12 * largest * n as f64, "{name}: {one} {other}");
+                match *name {
+                    "random" | "products" => assert_eq!(cold, warm, "{name}"),
+                    "equal" | "zero" => assert!(warm.into_iter().eq((0..n).map(Some)), "{name}"),
+                    "with itself" if maximise => assert!(warm.into_iter().eq((0..n).map(Some))),
+                    "planted" if maximise => {
+                        assert!(warm.into_iter().eq((0..n).map(|row| Some((row + n - 7) % n))));
+                    }
+                    _ => {}
+                }
+            }
+        }
+    }
+
+    /// Memory of a larger problem, and of a smaller one, tells nothing of the next.
+    #[test]
+    fn room_is_for_any_size() {
+        let mut room = Room::default();
+        for n in [230, 200, 260, 10, 200] {
+            let cost = table(n as u64, n * n);
+            let found = solve_again(&cost, n, true, &mut Vec::new(), &mut room).unwrap();
+            assert_eq!(found.into_iter().map(Some).collect::<Vec<_>>(), solve(&cost, n, n, true).unwrap());
+        }
+    }
+
+    #[test]
+    fn a_long_row_that_is_not_finite_is_named_and_leaves_no_duals() {
+        let n = 200;
+        for wrong in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY] {
+            let mut cost = table(1, n * n);
+            let (mut duals, mut room) = (Vec::new(), Room::default());
+            solve_again(&cost, n, false, &mut duals, &mut room).unwrap();
+            cost[150 * n + 199] = wrong;
+            let error = AssignError::NotFinite { row: 150, column: 199 };
+            assert_eq!(solve(&cost, n, n, true), Err(error.clone()));
+            assert_eq!(solve_again(&cost, n, false, &mut duals, &mut room), Err(error));
+            assert!(duals.is_empty());
         }
     }
 

@@ -111,14 +111,10 @@ impl Joint {
     }
 }
 
-/// The joint of these nodes in a list; a new one if there is none.
-pub(super) fn of<'a>(joints: &'a mut Vec<Joint>, symmetries: &Symmetries, nodes: &[NodeId]) -> &'a mut Joint {
-    let at = match joints.iter().position(|joint| joint.nodes == nodes) {
-        Some(at) => at,
-        None => {
-            joints.push(Joint::zeros(symmetries, nodes));
-            joints.len() - 1
-        }
-    };
-    &mut joints[at]
+/// The place of the joint of these nodes in a list; a new one is added if there is none.
+pub(super) fn of(joints: &mut Vec<Joint>, symmetries: &Symmetries, nodes: &[NodeId]) -> usize {
+    joints.iter().position(|joint| joint.nodes == nodes).unwrap_or_else(|| {
+        joints.push(Joint::zeros(symmetries, nodes));
+        joints.len() - 1
+    })
 }

@@ -7,7 +7,7 @@
 use fusion_sdk::MethodError;
 use fusion_sdk::symmetry::{Factor, Symmetries};
 
-use super::{Joint, Pair, Which};
+use super::{Joint, Pair, Rooms, Which};
 use crate::family::Family;
 use crate::state::State;
 
@@ -19,27 +19,45 @@ pub(crate) struct Kept {
     /// Where the moving ones are counted at; not yet at all in the beginning.
     state: Option<State>,
     joints: Vec<Joint>,
+    /// Σ|K| where they were counted first.
+    magnitude: f64,
 }
 
 impl Kept {
-    /// Checks the tensors of a family, and computes what depends on no other node.
+    /// Computes what depends on no other node. Values are not checked: whoever solves with the costs has taken the objective before.
     ///
     /// # Errors
     /// Those of [`Pair::joints`].
     pub(crate) fn new(pair: &Pair<'_>, family: &Family) -> Result<Kept, MethodError> {
-        let (mut joints, mut moving) = (Vec::new(), Vec::new());
+        let mut joints = Vec::new();
         let identity = State::identity(pair.symmetries);
-        for &tensor in &family.tensors {
-            pair.check(tensor)?;
-            match is_still(pair.symmetries, family, tensor) {
-                true => pair.add(family, (None, &identity), Which::All, tensor, false, &mut joints)?,
-                false => moving.push(tensor),
-            }
-        }
-        Ok(Kept { moving, state: None, joints })
+        let tensors = family.tensors.iter().copied();
+        let (still, moving): (Vec<usize>, Vec<usize>) =
+            tensors.partition(|tensor| is_still(pair.symmetries, family, *tensor));
+        let mut rooms = Rooms::default();
+        pair.add(family, (None, &identity), Which::All, &still, false, &mut joints, &mut rooms)?;
+        Ok(Kept { moving, state: None, joints, magnitude: 0.0 })
     }
 
-    /// The costs at a state.
+    /// Computes all of them at a state.
+    ///
+    /// # Errors
+    /// Those of [`Pair::joints`].
+    pub(crate) fn fresh(
+        pair: &Pair<'_>,
+        family: &Family,
+        state: &State,
+        rooms: &mut Rooms,
+    ) -> Result<Kept, MethodError> {
+        let mut joints = Vec::new();
+        pair.add(family, (None, state), Which::All, &family.tensors, false, &mut joints, rooms)?;
+        let tensors = family.tensors.iter().copied();
+        let moving = tensors.filter(|tensor| !is_still(pair.symmetries, family, *tensor)).collect();
+        let magnitude = joints.iter().map(Joint::magnitude).sum();
+        Ok(Kept { moving, state: Some(state.clone()), joints, magnitude })
+    }
+
+    /// The costs at a state, and Σ|K| at the first state that was asked for.
     ///
     /// # Errors
     /// Those of [`Pair::joints`].
@@ -48,13 +66,16 @@ impl Kept {
         pair: &Pair<'_>,
         family: &Family,
         state: &State,
-    ) -> Result<&[Joint], MethodError> {
+        rooms: &mut Rooms,
+    ) -> Result<(&[Joint], f64), MethodError> {
         let before = self.state.take();
-        for &tensor in &self.moving {
-            pair.add(family, (before.as_ref(), state), Which::All, tensor, false, &mut self.joints)?;
+        let states = (before.as_ref(), state);
+        pair.add(family, states, Which::All, &self.moving, false, &mut self.joints, rooms)?;
+        if before.is_none() {
+            self.magnitude = self.joints.iter().map(Joint::magnitude).sum();
         }
         self.state = Some(state.clone());
-        Ok(&self.joints)
+        Ok((&self.joints, self.magnitude))
     }
 }
 

@@ -6,6 +6,9 @@ use faer::traits::ComplexField;
 use fusion_sdk::MethodError;
 use fusion_sdk::align::Source;
 
+use super::Rooms;
+use super::gram::Room;
+
 /// f32 or f64.
 pub(crate) trait Real: ComplexField + Copy + Default + SubAssign + Send + Sync + 'static {
     /// 1.
@@ -22,6 +25,9 @@ pub(crate) trait Real: ComplexField + Copy + Default + SubAssign + Send + Sync +
 
     /// As f64.
     fn wide(self) -> f64;
+
+    /// The room of this type.
+    fn room(rooms: &mut Rooms) -> &mut Room<Self>;
 }
 
 impl Real for f32 {
@@ -39,6 +45,10 @@ impl Real for f32 {
     fn wide(self) -> f64 {
         f64::from(self)
     }
+
+    fn room(rooms: &mut Rooms) -> &mut Room<f32> {
+        &mut rooms.single
+    }
 }
 
 impl Real for f64 {
@@ -55,5 +65,9 @@ impl Real for f64 {
     #[inline(always)]
     fn wide(self) -> f64 {
         self
+    }
+
+    fn room(rooms: &mut Rooms) -> &mut Room<f64> {
+        &mut rooms.double
     }
 }

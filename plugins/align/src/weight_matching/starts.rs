@@ -2,7 +2,7 @@
 
 use fusion_sdk::{MethodError, Words};
 
-use super::descent::{Descent, Order, Run};
+use super::descent::{Base, Descent, Order, Run};
 use crate::cost::{Pair, Which};
 use crate::family::Family;
 use crate::nested;
@@ -30,7 +30,9 @@ pub enum Start {
 pub(crate) fn one_pass(pair: &Pair<'_>, families: &[Family]) -> Result<State, MethodError> {
     let mut state = State::identity(pair.symmetries);
     let mut settled = vec![false; pair.symmetries.nodes.len()];
-    for family in families {
+    for (done, family) in families.iter().enumerate() {
+        pair.context.check()?;
+        pair.context.progress(done as u64, families.len() as u64, "sets of units, first pass");
         let joints = pair.joints(family, &state, Which::Incoming(&settled))?;
         if family.nested {
             nested::solve(pair.symmetries, family, &joints, pair.context)?.put(&mut state);
@@ -61,11 +63,19 @@ pub(crate) fn highest(
         Order::Random => (restarts as usize).max(starts.len()),
         _ => starts.len(),
     };
-    let before: Vec<f64> =
-        starts.iter().map(|start| descent.pair.objective(start)).collect::<Result<_, _>>()?;
+    let before = starts.iter().map(|start| descent.pair.objective(start)).collect::<Result<Vec<f64>, _>>()?;
+    // What several runs have in common is computed once: all costs at their start, or what depends on no start.
+    let bases: Vec<Base> = match runs {
+        1 => Vec::new(),
+        _ if runs > starts.len() && descent.is_small_at(starts.len()) => {
+            starts.iter().map(|start| descent.base(Some(start))).collect::<Result<_, _>>()?
+        }
+        _ => vec![descent.base(None)?],
+    };
     let one = |run: usize| {
         let start = run % starts.len();
-        descent.run_from(&starts[start], before[start], seed, run as u64)
+        let base = bases.get(start).or(bases.first());
+        descent.run_from(&starts[start], before[start], base, (seed, run as u64))
     };
     let found: Vec<Run> = match descent.is_small() {
         true => search::all(descent.pair.context, runs, one)?,

@@ -433,3 +433,40 @@ fn models_that_do_not_fit_are_named() {
     let two = Incoming { reference: 1, from: 1, data: false };
     assert_eq!(WeightMatching::prepare(start, two).unwrap_err().parameter, Some("start"));
 }
+
+/// Hears how far the search is.
+#[derive(Default)]
+struct Heard(std::sync::Mutex<Vec<(u64, u64, String)>>);
+
+impl Host for Heard {
+    fn cancelled(&self) -> bool {
+        false
+    }
+
+    fn progress(&self, done: u64, total: u64, note: &str) {
+        self.0.lock().unwrap().push((done, total, note.to_owned()));
+    }
+
+    fn for_each(&self, n: usize, body: &(dyn Fn(usize) + Sync)) {
+        (0..n).for_each(body);
+    }
+}
+
+#[test]
+fn the_search_tells_how_far_it_is() {
+    let symmetries = chain(&[4, 6, 5, 2]);
+    let (a, b) = (values(&symmetries, 1), values(&symmetries, 2));
+    let models = [candidate("a", &symmetries, &a), candidate("b", &symmetries, &b)];
+    let heard = Heard::default();
+    let params = WeightMatchingParams { start: Start::OnePass, restarts: Some(1), ..settings() };
+    aligned_on(&heard, params, &models, true, 0);
+    // One model is no list to count; both sets of units are.
+    let notes = heard.0.into_inner().unwrap();
+    let pass: Vec<(u64, u64)> = notes
+        .iter()
+        .filter(|(.., note)| note.contains("first pass"))
+        .map(|(done, total, _)| (*done, *total))
+        .collect();
+    assert_eq!(pass, [(0, 2), (1, 2)]);
+    assert!(notes.iter().all(|(.., note)| note != "models"), "{notes:?}");
+}

@@ -17,6 +17,7 @@ enum Along {
 /// A tensor's elements in their new order.
 #[derive(Clone, Debug)]
 pub struct Gather {
+    /// Lengths of its axes.
     shape: Vec<usize>,
     along: Vec<Along>,
 }
@@ -35,7 +36,7 @@ impl Gather {
         let along = (0..axes.len())
             .map(|axis| along(symmetries, transforms, axes, axis))
             .collect::<Result<_, _>>()?;
-        Ok(Gather { shape: symmetries.shape(tensor), along })
+        Ok(Gather { shape: symmetries.lengths(tensor), along })
     }
 
     /// Whether every element stays.
@@ -52,33 +53,60 @@ impl Gather {
 
     /// Calls `copy(target, source, length)` for runs of elements that cover the result once, in ascending order of `target`.
     pub fn runs(&self, mut copy: impl FnMut(usize, usize, usize)) {
-        let moved = self.along.iter().rposition(|along| *along != Along::Still);
-        let Some(last) = moved else { return copy(0, 0, self.elements()) };
+        let Some(last) = self.innermost() else { return copy(0, 0, self.elements()) };
+        // Tables of the innermost axis as runs of neighbours, once.
+        let runs: Vec<Vec<(usize, usize, usize)>> = self.tables(last).map(neighbours).collect();
         let block: usize = self.shape[last + 1..].iter().product();
+        self.walk(last, |target, source, table| {
+            for &(to, from, length) in &runs[table] {
+                copy(target + to * block, source + from * block, length * block);
+            }
+        });
+    }
+
+    /// Calls `copy(target, source, table, block)` for every row of the innermost axis that moves, in ascending order of `target`: the `k`-th
+    /// block of the result's row is the block `table[k]` of the source's. None if everything stays.
+    pub fn rows(&self, mut copy: impl FnMut(usize, usize, &[u32], usize)) {
+        let Some(last) = self.innermost() else { return };
+        let tables: Vec<&[u32]> = self.tables(last).collect();
+        let block: usize = self.shape[last + 1..].iter().product();
+        self.walk(last, |target, source, table| copy(target, source, tables[table], block));
+    }
+
+    /// The innermost axis that moves.
+    fn innermost(&self) -> Option<usize> {
+        self.along.iter().rposition(|along| *along != Along::Still)
+    }
+
+    /// The tables of an axis.
+    fn tables(&self, axis: usize) -> impl Iterator<Item = &[u32]> {
+        let (one, all): (Option<&Vec<u32>>, &[Vec<u32>]) = match &self.along[axis] {
+            Along::Still => (None, &[]),
+            Along::Moved(table) => (Some(table), &[]),
+            Along::Chosen { tables, .. } => (None, tables),
+        };
+        one.into_iter().chain(all).map(Vec::as_slice)
+    }
+
+    /// Where the rows of an axis begin in the result and in the source, and which table they go by.
+    fn walk(&self, last: usize, mut row: impl FnMut(usize, usize, usize)) {
         if self.elements() == 0 {
             return;
         }
+        let block: usize = self.shape[last + 1..].iter().product();
         let mut strides = vec![block; last + 1];
         for axis in (0..last).rev() {
             strides[axis] = strides[axis + 1] * self.shape[axis + 1];
         }
-        // Tables of the innermost axis as runs of neighbours, once.
-        let runs: Vec<Vec<(usize, usize, usize)>> = match &self.along[last] {
-            Along::Still => Vec::new(),
-            Along::Moved(table) => vec![neighbours(table)],
-            Along::Chosen { tables, .. } => tables.iter().map(|table| neighbours(table)).collect(),
-        };
         let mut index = vec![0; last];
         let mut target = 0;
         loop {
-            let row: usize = (0..last).map(|axis| self.source(axis, &index) * strides[axis]).sum();
-            let chosen = match &self.along[last] {
+            let source: usize = (0..last).map(|axis| self.source(axis, &index) * strides[axis]).sum();
+            let table = match &self.along[last] {
                 Along::Chosen { by, choice, .. } => choice[index[*by]] as usize,
                 _ => 0,
             };
-            for &(to, from, length) in &runs[chosen] {
-                copy(target + to * block, row + from * block, length * block);
-            }
+            row(target, source, table);
             target += self.shape[last] * block;
             let Some(axis) = (0..last).rev().find(|axis| index[*axis] + 1 < self.shape[*axis]) else {
                 return;

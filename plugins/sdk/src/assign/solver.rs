@@ -1,8 +1,11 @@
-//! The search itself: Jonker and Volgenant's initialisation, then shortest augmenting paths, on rows of whole matrices so that the inner
-//! loops are vector code.
+//! The search itself: Jonker and Volgenant's initialisation, then shortest augmenting paths, on short lists of columns (`shortlist`) where
+//! there are many.
 //!
 //! Duals u, v with c[i, j] − u[i] − v[j] ≥ 0 everywhere, = 0 where assigned. Any v is a start: u[i] = min_j (c[i, j] − v[j]). For more columns
 //! than rows v must be 0 in columns without a row and ≤ 0 elsewhere; all steps keep that, since they only lower v, and never free a column.
+
+use super::lanes::{self, Least};
+use super::shortlist::Shortlists;
 
 /// No partner.
 pub(super) const FREE: usize = usize::MAX;
@@ -17,61 +20,70 @@ pub(super) struct Costs<'a> {
     pub(super) sign: f64,
 }
 
-impl Costs<'_> {
-    fn row(&self, row: usize) -> &[f64] {
+impl<'a> Costs<'a> {
+    fn row(self, row: usize) -> &'a [f64] {
         &self.values[row * self.columns..(row + 1) * self.columns]
     }
 
-    fn at(&self, row: usize, column: usize) -> f64 {
+    pub(super) fn at(&self, row: usize, column: usize) -> f64 {
         self.sign * self.values[row * self.columns + column]
     }
 }
 
-/// Passes of augmenting row reduction.
-const PASSES: usize = 3;
+/// Columns from which on rows have short lists.
+const LISTED: usize = 192;
 
-/// Rows that one row may displace in a pass, one after another: chains go on for long where costs differ by little, and paths are better then.
-const CHAIN: usize = 32;
+/// Passes of augmenting row reduction, and rows that one row may displace in a pass, one after another: chains go on for long where costs differ
+/// by little, and paths are better then. By whole rows, and by lists.
+const PASSES: [(usize, usize); 2] = [(3, 32), (6, 64)];
 
 /// Share of rows without a column after the first look, from which on duals of another problem are no help.
-const LOST: usize = 4;
+const LOST: usize = 2;
 
-/// Lanes of the inner loops.
-const LANES: usize = 8;
-
-/// The smallest values of c − v in a row, and where the smallest is first.
-struct Least {
-    first: f64,
-    second: f64,
-    column: usize,
+/// A row whose list was used, while a path is sought: columns that are left out are at `from` or farther.
+struct Pending {
+    from: f64,
+    row: usize,
+    shift: f64,
 }
 
 /// An assignment in the making.
 pub(super) struct Solver<'a> {
-    costs: Costs<'a>,
+    pub(super) costs: Costs<'a>,
     pub(super) column_of: Vec<usize>,
-    row_of: Vec<usize>,
+    pub(super) row_of: Vec<usize>,
     pub(super) v: Vec<f64>,
+    /// Whether all costs are finite. Known once all rows have been looked at.
+    pub(super) finite: bool,
+    pub(super) lists: Option<Shortlists>,
     // Of the search for a path.
     open: Vec<f64>,
     limit: Vec<f64>,
-    parent: Vec<u64>,
+    parent: Vec<u32>,
+    pending: Vec<Pending>,
+    floor: f64,
     /// Columns without a row, for rows that are assigned by paths.
     vacant: Vec<usize>,
 }
 
 impl<'a> Solver<'a> {
     /// Nothing assigned. `v` is the start of the column duals: for square costs anything, otherwise 0.
-    pub(super) fn new(costs: Costs<'a>, v: Vec<f64>) -> Solver<'a> {
+    /// `lists` is memory of another one.
+    pub(super) fn new(costs: Costs<'a>, v: Vec<f64>, lists: Option<Shortlists>) -> Solver<'a> {
         let columns = costs.columns;
+        let lists = (columns >= LISTED).then(|| lists.unwrap_or_default().cleared(costs.rows, columns));
         Solver {
             costs,
             column_of: vec![FREE; costs.rows],
             row_of: vec![FREE; columns],
             v,
+            finite: true,
+            lists,
             open: vec![0.0; columns],
             limit: vec![0.0; columns],
             parent: vec![0; columns],
+            pending: Vec::new(),
+            floor: f64::INFINITY,
             vacant: Vec::new(),
         }
     }
@@ -83,13 +95,13 @@ impl<'a> Solver<'a> {
             let own = costs.row(row);
             crate::simd(
                 #[inline(always)]
-                || lower(&mut least, own, costs.sign),
+                || lanes::lower(&mut least, own, costs.sign),
             );
         }
         least
     }
 
-    /// Assigns all rows.
+    /// Assigns all rows. If a cost is not finite the search is given up.
     pub(super) fn solve(&mut self) {
         let free = self.begin();
         self.finish(free);
@@ -107,11 +119,16 @@ impl<'a> Solver<'a> {
         self.finish(free);
     }
 
-    /// Gives every row its best column, if no row before it has that; the others are returned.
+    /// Gives every row its best column, if no row before it has that; the others are returned. Lists are made
+    /// of those rows only that are looked at again.
     fn begin(&mut self) -> Vec<usize> {
         let mut free = Vec::new();
         for row in 0..self.costs.rows {
-            let least = self.least(row);
+            let (least, finite) = self.whole(row);
+            if !finite {
+                self.finite = false;
+                return Vec::new();
+            }
             match self.row_of[least.column] {
                 FREE => self.assign(row, least.column),
                 _ => free.push(row),
@@ -121,8 +138,12 @@ impl<'a> Solver<'a> {
     }
 
     fn finish(&mut self, mut free: Vec<usize>) {
-        for _ in 0..PASSES {
-            free = self.reduce(free);
+        if !self.finite {
+            return;
+        }
+        let (passes, chain) = PASSES[usize::from(self.lists.is_some())];
+        for _ in 0..passes {
+            free = self.reduce(free, chain);
         }
         self.vacant = (0..self.costs.columns).filter(|column| self.row_of[*column] == FREE).collect();
         for row in free {
@@ -130,32 +151,47 @@ impl<'a> Solver<'a> {
         }
     }
 
-    fn assign(&mut self, row: usize, column: usize) {
+    pub(super) fn assign(&mut self, row: usize, column: usize) {
         self.row_of[column] = row;
         self.column_of[row] = column;
     }
 
     /// The two least reduced costs of a row. A row's own column wins against equal ones.
-    fn least(&self, row: usize) -> Least {
+    fn least(&mut self, row: usize) -> Least {
+        let listed = self.lists.as_ref().and_then(|lists| lists.least(row, &self.v));
+        listed.unwrap_or_else(|| self.renew(row).0)
+    }
+
+    /// The same by the whole row, and whether all its costs are finite. Its list is written anew.
+    fn renew(&mut self, row: usize) -> (Least, bool) {
         let own = self.costs.row(row);
-        let mut least = crate::simd(
+        match &mut self.lists {
+            Some(lists) => lists.renew(row, own, self.costs.sign, &self.v),
+            None => self.whole(row),
+        }
+    }
+
+    /// The same without a list.
+    fn whole(&self, row: usize) -> (Least, bool) {
+        let own = self.costs.row(row);
+        let (mut least, finite) = crate::simd(
             #[inline(always)]
-            || two_least(own, &self.v, self.costs.sign),
+            || lanes::two_least(own, &self.v, self.costs.sign),
         );
         if let Some(v) = self.v.get(row)
             && self.costs.at(row, row) - v == least.first
         {
             least.column = row;
         }
-        least
+        (least, finite)
     }
 
     /// Augmenting row reduction: each free row takes its best column and lowers its dual to the second best; the row that had it goes on.
-    fn reduce(&mut self, free: Vec<usize>) -> Vec<usize> {
+    fn reduce(&mut self, free: Vec<usize>, chain: usize) -> Vec<usize> {
         let mut left = Vec::new();
         for row in free {
             let mut row = row;
-            let mut budget = CHAIN;
+            let mut budget = chain;
             loop {
                 let least = self.least(row);
                 let previous = self.row_of[least.column];
@@ -186,21 +222,19 @@ impl<'a> Solver<'a> {
     fn augment(&mut self, start: usize) {
         self.open.fill(f64::INFINITY);
         self.limit.copy_from_slice(&self.v);
+        self.pending.clear();
+        self.floor = f64::INFINITY;
         // Columns that are reached, with their distance.
         let mut reached: Vec<(usize, f64)> = Vec::new();
         let (mut row, mut distance) = (start, 0.0);
         let sink = loop {
             // The row's dual is implied: 0 at its own column, or its least for the first row, which shifts all distances alike.
-            let own = self.costs.row(row);
             let shift = match self.column_of[row] {
                 FREE => 0.0,
                 column => distance - (self.costs.at(row, column) - self.v[column]),
             };
-            let (open, limit, parent) = (&mut self.open, &self.limit, &mut self.parent);
-            let (least, column) = crate::simd(
-                #[inline(always)]
-                || relax(own, self.costs.sign, limit, shift, row as u64, open, parent),
-            );
+            self.relax(row, shift);
+            let (least, column) = self.nearest();
             let column = self.tied(least).unwrap_or(column);
             distance = least;
             reached.push((column, distance));
@@ -226,6 +260,60 @@ impl<'a> Solver<'a> {
         }
     }
 
+    /// Lowers open distances through a row, or its list.
+    fn relax(&mut self, row: usize, shift: f64) {
+        if self.lists.as_ref().is_none_or(|lists| lists.bound(row) == f64::NEG_INFINITY) {
+            self.renew(row);
+            self.relax_all(row, shift);
+            return;
+        }
+        let Some(lists) = &self.lists else { return };
+        for (column, cost) in lists.of(row) {
+            let value = (cost - self.limit[column]) + shift;
+            if value < self.open[column] {
+                self.open[column] = value;
+                self.parent[column] = row as u32;
+            }
+        }
+        let from = lists.bound(row) + shift;
+        self.floor = self.floor.min(from);
+        self.pending.push(Pending { from, row, shift });
+    }
+
+    fn relax_all(&mut self, row: usize, shift: f64) {
+        let (own, sign) = (self.costs.row(row), self.costs.sign);
+        let (open, limit, parent) = (&mut self.open, &self.limit, &mut self.parent);
+        crate::simd(
+            #[inline(always)]
+            || lanes::relax(own, sign, limit, shift, row as u32, open, parent),
+        );
+    }
+
+    /// The nearest open column. Rows are looked at as a whole where a column that their lists leave out could be nearer.
+    fn nearest(&mut self) -> (f64, usize) {
+        loop {
+            let open = &self.open;
+            let (least, column) = crate::simd(
+                #[inline(always)]
+                || lanes::least_of(open),
+            );
+            if self.floor >= least {
+                return (least, column);
+            }
+            let mut at = 0;
+            while at < self.pending.len() {
+                if self.pending[at].from < least {
+                    let Pending { row, shift, .. } = self.pending.swap_remove(at);
+                    self.renew(row);
+                    self.relax_all(row, shift);
+                } else {
+                    at += 1;
+                }
+            }
+            self.floor = self.pending.iter().fold(f64::INFINITY, |least, one| least.min(one.from));
+        }
+    }
+
     /// A free column at this distance, which ends the search, where there are few to look at.
     fn tied(&self, distance: f64) -> Option<usize> {
         if self.vacant.len() > self.costs.columns / 8 {
@@ -233,178 +321,4 @@ impl<'a> Solver<'a> {
         }
         self.vacant.iter().copied().find(|column| self.open[*column] == distance)
     }
-
-    /// Puts rows on their own columns where that costs nothing: along cycles of the edges that are as good as those taken.
-    ///
-    /// `scale` is the largest cost.
-    pub(super) fn toward_identity(&mut self, scale: f64) {
-        let (rows, columns) = (self.costs.rows, self.costs.columns);
-        let tolerance = 1e-13 * scale;
-        let u: Vec<f64> = (0..rows)
-            .map(|row| self.costs.at(row, self.column_of[row]) - self.v[self.column_of[row]])
-            .collect();
-        let mut from = vec![FREE; rows];
-        for row in 0..rows.min(columns) {
-            let tight = |row: usize, column: usize| self.costs.at(row, column) - u[row] - self.v[column];
-            let target = self.column_of[row];
-            if target == row || tight(row, row) > tolerance {
-                continue;
-            }
-            let first = self.row_of[row];
-            if first == FREE {
-                // The column that it leaves must be worth nothing.
-                if self.v[target].abs() <= tolerance {
-                    self.row_of[target] = FREE;
-                    self.assign(row, row);
-                }
-                continue;
-            }
-            // From the row that has the column to the column that is left over.
-            from.fill(FREE);
-            from[first] = row;
-            let mut queue = vec![first];
-            let mut last = None;
-            'search: while let Some(next) = queue.pop() {
-                for column in (0..columns).filter(|column| tight(next, *column) <= tolerance) {
-                    if column == target {
-                        last = Some(next);
-                        break 'search;
-                    }
-                    let owner = self.row_of[column];
-                    if owner != FREE && owner != row && owner != column && from[owner] == FREE {
-                        from[owner] = next;
-                        queue.push(owner);
-                    }
-                }
-            }
-            // Each row of the path takes the column of the one after it.
-            let Some(mut next) = last else { continue };
-            let mut column = target;
-            while next != row {
-                let own = self.column_of[next];
-                self.assign(next, column);
-                column = own;
-                next = from[next];
-            }
-            self.assign(row, column);
-        }
-    }
-}
-
-#[inline(always)]
-fn lower(least: &mut [f64], row: &[f64], sign: f64) {
-    for (least, cost) in least.iter_mut().zip(row) {
-        let cost = sign * cost;
-        *least = if cost < *least { cost } else { *least };
-    }
-}
-
-#[inline(always)]
-fn two_least(row: &[f64], v: &[f64], sign: f64) -> Least {
-    let (mut first, mut second) = ([f64::INFINITY; LANES], [f64::INFINITY; LANES]);
-    let mut at = [0_u64; LANES];
-    let whole = row.len() / LANES * LANES;
-    let mut base = 0_u64;
-    for (costs, duals) in row.chunks_exact(LANES).zip(v.chunks_exact(LANES)) {
-        for lane in 0..LANES {
-            let value = sign * costs[lane] - duals[lane];
-            let less = value < first[lane];
-            let other = if less { first[lane] } else { value };
-            second[lane] = if other < second[lane] { other } else { second[lane] };
-            at[lane] = if less { base } else { at[lane] };
-            first[lane] = if less { value } else { first[lane] };
-        }
-        base += LANES as u64;
-    }
-    let mut least = Least { first: f64::INFINITY, second: f64::INFINITY, column: 0 };
-    let mut take = |value: f64, column: usize| {
-        if value < least.first || (value == least.first && column < least.column) {
-            least.second = least.first;
-            least.first = value;
-            least.column = column;
-        } else if value < least.second {
-            least.second = value;
-        }
-    };
-    for lane in 0..LANES {
-        if first[lane] < f64::INFINITY {
-            take(first[lane], at[lane] as usize + lane);
-        }
-    }
-    for column in whole..row.len() {
-        take(sign * row[column] - v[column], column);
-    }
-    let rest = second.iter().fold(f64::INFINITY, |least, value| least.min(*value));
-    least.second = least.second.min(rest);
-    least
-}
-
-/// Lowers open distances through a row; returns the least of them, and where. `limit` is v, or −∞ for columns that are done.
-#[inline(always)]
-fn relax(
-    row: &[f64],
-    sign: f64,
-    limit: &[f64],
-    shift: f64,
-    from: u64,
-    open: &mut [f64],
-    parent: &mut [u64],
-) -> (f64, usize) {
-    let (mut least, mut at) = ([f64::INFINITY; LANES], [0_u64; LANES]);
-    let whole = row.len() / LANES * LANES;
-    let (head, tail) = row.split_at(whole);
-    let (open_head, open_tail) = open.split_at_mut(whole);
-    let (parent_head, parent_tail) = parent.split_at_mut(whole);
-    let chunks = head.chunks_exact(LANES).zip(limit[..whole].chunks_exact(LANES));
-    let chunks = chunks.zip(open_head.chunks_exact_mut(LANES)).zip(parent_head.chunks_exact_mut(LANES));
-    let mut base = 0_u64;
-    for (((costs, limits), open), parent) in chunks {
-        for lane in 0..LANES {
-            let value = (sign * costs[lane] - limits[lane]) + shift;
-            let less = value < open[lane];
-            open[lane] = if less { value } else { open[lane] };
-            parent[lane] = if less { from } else { parent[lane] };
-            let less = open[lane] < least[lane];
-            at[lane] = if less { base } else { at[lane] };
-            least[lane] = if less { open[lane] } else { least[lane] };
-        }
-        base += LANES as u64;
-    }
-    let (mut all, mut column) = (f64::INFINITY, 0);
-    for lane in 0..LANES {
-        if least[lane] < all {
-            (all, column) = (least[lane], at[lane] as usize + lane);
-        }
-    }
-    for (index, cost) in tail.iter().enumerate() {
-        let value = (sign * cost - limit[whole + index]) + shift;
-        if value < open_tail[index] {
-            open_tail[index] = value;
-            parent_tail[index] = from;
-        }
-        if open_tail[index] < all {
-            (all, column) = (open_tail[index], whole + index);
-        }
-    }
-    (all, column)
-}
-
-/// The largest magnitude of some values; NaN if one is not finite.
-#[inline(always)]
-pub(super) fn scale(values: &[f64]) -> f64 {
-    let (mut most, mut wrong) = ([0.0_f64; LANES], [0.0_f64; LANES]);
-    let chunks = values.chunks_exact(LANES);
-    let rest = chunks.remainder();
-    for chunk in chunks {
-        for lane in 0..LANES {
-            let value = chunk[lane].abs();
-            wrong[lane] += value * 0.0;
-            most[lane] = if value > most[lane] { value } else { most[lane] };
-        }
-    }
-    let mut all = 0.0_f64;
-    for value in most.iter().chain(rest) {
-        all = all.max(value.abs());
-    }
-    all + wrong.iter().sum::<f64>() + rest.iter().map(|value| value * 0.0).sum::<f64>()
 }
