@@ -22,7 +22,10 @@ fn llama(space: &Space, heads: bool) {
     all.push(Tensor::new(1, "model.norm.weight", &[8]));
     space.model_of("a", 2, &all);
     if heads {
-        space.write("a/config.json", r#"{"model_type": "llama", "num_attention_heads": 4}"#);
+        space.write(
+            "a/config.json",
+            r#"{"architectures": ["LlamaForCausalLM"], "tie_word_embeddings": true, "num_attention_heads": 4}"#,
+        );
     }
 }
 
@@ -126,4 +129,57 @@ fn what_is_not_known_is_said() {
     let done = space.fusion(&["symmetries", "nowhere"]);
     assert!(done.code != 0 && done.err.contains("mlp(inputs"), "{}", done.err);
     space.fails(&["symmetries", "mlp(inputs: 5, hidden: [7], outputs: 3, depth: 2)"], 1, "F0203");
+}
+
+#[test]
+fn a_text_is_written_to_a_file_or_by_the_shell() {
+    let space = Space::new();
+    llama(&space, true);
+    let text = space.ok(&["symmetries", "a", "--text"]).out;
+    // A shell makes the file before anything is read.
+    space.write("a.symmetries", "");
+    assert_eq!(space.ok(&["symmetries", "a", "--text"]).out, text);
+    assert_eq!(space.ok(&["symmetries", "a", "--text", "-o", "a.symmetries"]).out, "");
+    assert_eq!(std::fs::read_to_string(space.path("a.symmetries")).unwrap(), text);
+    let json = space.ok(&["symmetries", "a", "--json"]).out;
+    assert!(json.contains("\"origin\":\"declared\"") || json.contains("\"origin\": \"declared\""), "{json}");
+    assert_ne!(space.fusion(&["symmetries", "a", "-o", "b.symmetries"]).code, 0);
+    // A text without a node declares nothing.
+    space.write("a.symmetries", "symmetries 1\n# later\n");
+    let done = space.fails(&["symmetries", "a"], 1, "F0424");
+    assert!(done.err.contains("there is no node in it"), "{}", done.err);
+    let done = space.fails(&["symmetries", "a.symmetries"], 1, "F0424");
+    assert!(done.err.contains("there is no node in it"), "{}", done.err);
+}
+
+#[test]
+fn what_stays_is_said_at_check_and_one_half_is_refused() {
+    let space = Space::new();
+    llama(&space, true);
+    let recipe = |symmetries: &str| {
+        let text = format!(
+            "fusion 1\nmodel a from \"a\"\nalign x using random_permutation {{ from a; seed = 1{symmetries} }}\nsave x to \"x\"\n"
+        );
+        space.write("a.fusion", &text);
+        space.fusion(&["check", "a.fusion"])
+    };
+    let done = recipe("");
+    assert!(done.code == 0 && !done.err.contains("F0424"), "{}", done.err);
+    let mlp = "model.layers.0.mlp";
+    let whole = format!(
+        "; symmetries = \"node h[16];{mlp}.gate_proj.weight=h, reads pin[8];{mlp}.up_proj.weight=h, reads pin[8];{mlp}.down_proj.weight=pin[8], reads h\""
+    );
+    let done = recipe(&whole);
+    assert!(done.code == 0 && done.err.contains("warning"), "{}", done.err);
+    assert!(
+        done.err.contains("`a`: not described, and left as they are") && done.err.contains("and 13 more"),
+        "{}",
+        done.err
+    );
+    let done = recipe(&format!("; symmetries = \"node h[16]; {mlp}.up_proj.weight = h, pin[8]\""));
+    assert!(done.code == 1 && done.err.contains("does not fit the declared symmetries"), "{}", done.err);
+    assert!(done.err.contains("nothing is declared to read them"), "{}", done.err);
+    let large = "; symmetries = \"node h[4294967296]; node g[4294967296]; model.norm.weight = h * g\"";
+    let done = recipe(large);
+    assert!(done.code == 1 && done.err.contains("more elements than can be counted"), "{}", done.err);
 }

@@ -7,6 +7,7 @@ use super::NamesError;
 use super::attention::{Maps, attention, equal_heads};
 use super::builder::{Builder, Units, pin};
 use super::config::Config;
+use super::outputs;
 
 const PREFIXES: &[&str] = &["bert.", "roberta.", ""];
 const FIRST: &str = "encoder.layer.0.attention.self.query.weight";
@@ -28,6 +29,26 @@ fn norm(builder: &mut Builder<'_>, name: &str, units: &Units) -> Result<(), Name
     builder.tensor(&format!("{name}.beta"), &[(units, Side::Writes)])
 }
 
+/// What `classifier` reads.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Classifier {
+    Tokens,
+    Pooled,
+    /// Nothing tells which.
+    Either,
+}
+
+/// Files of classifiers of tokens often have a pooler, which nothing reads, so its tensors do not tell.
+fn classifier(builder: &Builder<'_>, config: &Config<'_>, pools: bool) -> Option<Classifier> {
+    let tokens = config.class(&["ForTokenClassification"]);
+    let pooled = config.class(&["ForSequenceClassification", "ForMultipleChoice"]);
+    builder.has("classifier.weight").then_some(match (pools, tokens, pooled) {
+        (false, ..) | (true, true, false) => Classifier::Tokens,
+        (true, false, true) => Classifier::Pooled,
+        (true, ..) => Classifier::Either,
+    })
+}
+
 pub(super) fn build(builder: &mut Builder<'_>, config: &Config<'_>) -> Result<(), NamesError> {
     let prefix = builder.prefix(PREFIXES, FIRST).unwrap_or_default();
     let at = |name: &str| format!("{prefix}{name}");
@@ -38,13 +59,23 @@ pub(super) fn build(builder: &mut Builder<'_>, config: &Config<'_>) -> Result<()
         .find(|head| builder.has(&format!("{head}.weight")));
     let pools = builder.has(&at("pooler.dense.weight"));
     let sequence = builder.has("classifier.dense.weight");
+    let classifier = classifier(builder, config, pools);
     let reads_tokens = masked.is_some()
         || sequence
         || builder.has("qa_outputs.weight")
-        || (builder.has("classifier.weight") && !pools);
+        || classifier == Some(Classifier::Tokens);
     let reads_pooled =
-        pools && (builder.has("classifier.weight") || builder.has("cls.seq_relationship.weight"));
-    let stream = builder.stream("stream", builder.length(&words, 1)?, reads_tokens || reads_pooled);
+        pools && (classifier == Some(Classifier::Pooled) || builder.has("cls.seq_relationship.weight"));
+    let pinned = match classifier {
+        Some(Classifier::Either) => Some(
+            "whether `classifier` reads the tokens or the pooled vector is in `architectures` of `config.json`, and that does not say it"
+                .to_owned(),
+        ),
+        _ => outputs::pinned(config, reads_tokens || reads_pooled),
+    };
+    // Then the pooled vector may be read as well, or given out.
+    let reads_pooled = reads_pooled && pinned.is_none();
+    let stream = builder.stream("stream", builder.length(&words, 1)?, pinned);
     builder.table(&words, &stream, if masked.is_some() { Side::Both } else { Side::Writes })?;
     for table in ["embeddings.position_embeddings.weight", "embeddings.token_type_embeddings.weight"] {
         if builder.has(&at(table)) {
@@ -65,7 +96,13 @@ pub(super) fn build(builder: &mut Builder<'_>, config: &Config<'_>) -> Result<()
             output: format!("{layer}.attention.output.dense"),
             module: format!("{layer}.attention"),
         };
-        let heads = equal_heads(builder, &maps.query, 0, heads)?;
+        let mut heads = equal_heads(builder, &maps.query, 0, heads)?;
+        let distances = format!("{layer}.attention.self.distance_embedding.weight");
+        if builder.has(&distances) {
+            // Relative positions: one table for all heads is multiplied by queries (and keys), so their dimensions stay.
+            heads.rotated = heads.width;
+            builder.table(&distances, &pin(heads.width), Side::Reads)?;
+        }
         attention(builder, &maps, heads, &stream)?;
         norm(builder, &format!("{layer}.attention.output.LayerNorm"), &stream)?;
         let up = format!("{layer}.intermediate.dense");
@@ -93,8 +130,10 @@ pub(super) fn build(builder: &mut Builder<'_>, config: &Config<'_>) -> Result<()
         builder.linear("classifier.dense", &dense, &stream)?;
         builder.head("classifier.out_proj", &dense)?;
     }
-    if builder.has("classifier.weight") {
-        builder.head("classifier", &pooled)?;
+    match classifier {
+        Some(Classifier::Tokens) => builder.head("classifier", &stream)?,
+        Some(_) => builder.head("classifier", &pooled)?,
+        None => {}
     }
     if builder.has("qa_outputs.weight") {
         builder.head("qa_outputs", &stream)?;

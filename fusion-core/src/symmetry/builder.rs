@@ -21,6 +21,29 @@ pub(super) fn times(parts: &[&Units]) -> Units {
     vec![parts.iter().flat_map(|units| units.iter().flatten().copied()).collect()]
 }
 
+/// Some units behind others; neighbours that stay become one.
+pub(super) fn beside(parts: &[&Units]) -> Units {
+    let still = |product: &Product| match product.as_slice() {
+        [] => Some(1),
+        [Factor::Pinned(length)] => Some(*length),
+        _ => None,
+    };
+    let mut all = Units::new();
+    for product in parts.iter().flat_map(|units| units.iter()) {
+        match (all.last().and_then(still), still(product)) {
+            (Some(before), Some(own)) => {
+                all.pop();
+                all.push(vec![Factor::Pinned(before + own)]);
+            }
+            _ => all.push(product.clone()),
+        }
+    }
+    all
+}
+
+/// What a note on tensors that stay as they are begins with.
+pub(super) const LEFT: &str = "not described, and left as they are";
+
 /// A note on tensors that stay as they are.
 pub(super) fn untouched(names: &[String]) -> Option<String> {
     const SHOWN: usize = 4;
@@ -29,7 +52,7 @@ pub(super) fn untouched(names: &[String]) -> Option<String> {
         0 => String::new(),
         more => format!(" and {more} more"),
     };
-    (!names.is_empty()).then(|| format!("not described, and left as they are: {}{more}", shown.join(", ")))
+    (!names.is_empty()).then(|| format!("{LEFT}: {}{more}", shown.join(", ")))
 }
 
 /// A description that grows.
@@ -43,6 +66,8 @@ pub(super) struct Builder<'a> {
     buffers: BTreeSet<&'a str>,
     /// Widths that all layers share: an unknown tensor with one of them may be a part of what moves.
     shared: BTreeSet<usize>,
+    /// What the names of other parts begin with.
+    elsewhere: Vec<String>,
     notes: Vec<String>,
 }
 
@@ -57,6 +82,7 @@ impl<'a> Builder<'a> {
             axes: BTreeMap::new(),
             buffers: BTreeSet::new(),
             shared: BTreeSet::new(),
+            elsewhere: Vec::new(),
             notes: Vec::new(),
         }
     }
@@ -126,7 +152,19 @@ impl<'a> Builder<'a> {
 
     /// Says that layers share these units: an unknown tensor of their width may be a part of what moves.
     pub(super) fn share(&mut self, units: &Units) {
-        self.shared.insert(self.width(units));
+        if units.iter().flatten().any(|factor| matches!(factor, Factor::Node(_))) {
+            self.shared.insert(self.width(units));
+        }
+    }
+
+    /// The tensors of the model.
+    pub(super) fn names(&self) -> impl Iterator<Item = &'a str> {
+        self.model.iter().map(|(name, _)| name.as_str())
+    }
+
+    /// Says that what begins so is another part, which shares nothing but the stream with what is described.
+    pub(super) fn elsewhere(&mut self, prefix: impl Into<String>) {
+        self.elsewhere.push(prefix.into());
     }
 
     /// New units; `inside` are those that they lie in.
@@ -158,40 +196,82 @@ impl<'a> Builder<'a> {
         units
     }
 
-    /// Units that all layers read and write; pinned if `free` is false.
-    pub(super) fn stream(&mut self, name: impl Into<String>, size: usize, free: bool) -> Units {
-        self.shared.insert(size);
-        if free {
+    /// Units that all layers read and write; they stay if there is a reason for it.
+    pub(super) fn stream(&mut self, name: impl Into<String>, size: usize, pinned: Option<String>) -> Units {
+        let Some(reason) = pinned else {
+            self.shared.insert(size);
             return self.units(name, size, &[]);
-        }
+        };
         let name = name.into();
-        self.notes.push(format!(
-            "the units of `{name}` are the model's output, since no head in the file reads them: they stay where they are"
-        ));
+        self.note(format!("the units of `{name}` stay where they are: {reason}"));
         pin(size)
     }
 
     /// Describes a tensor.
     pub(super) fn tensor(&mut self, name: &str, axes: &[(&Units, Side)]) -> Result<(), NamesError> {
+        let axis =
+            |(units, side): &(&Units, Side)| Axis { segments: (*units).clone(), side: *side, joined: false };
+        self.described(name, axes.iter().map(axis).collect())
+    }
+
+    fn described(&mut self, name: &str, axes: Vec<Axis>) -> Result<(), NamesError> {
         let Some((key, shape)) = self.shapes.get_key_value(name) else { return Err(self.missing(name)) };
         let role = match name.rsplit('.').next() {
             Some("running_mean") => TensorRole::Mean,
             Some("running_var") => TensorRole::Variance,
             _ => TensorRole::Parameter,
         };
-        let axes =
-            axes.iter().map(|(units, side)| Axis { segments: (*units).clone(), side: *side }).collect();
         let tensor = TensorAxes { name: name.to_owned(), role, axes };
-        let lengths: Vec<usize> = tensor
-            .axes
-            .iter()
-            .map(|axis| axis.segments.iter().map(|product| self.product_length(product)).sum())
-            .collect();
+        let length = |axes: &[Axis]| axes.iter().map(|axis| self.width(&axis.segments)).product();
+        let lengths: Vec<usize> = tensor.dimensions().map(length).collect();
         if lengths != *shape {
             return Err(self.misshapen(name, format!("it should be {lengths:?}")));
         }
         self.axes.insert(key, tensor);
         Ok(())
+    }
+
+    /// Layers in which something moves.
+    fn moving_layers(&self) -> BTreeSet<&str> {
+        let moves = |axes: &TensorAxes| axes.axes.iter().any(|axis| axis.segments.iter().any(has_node));
+        self.axes.iter().filter(|(_, axes)| moves(axes)).filter_map(|(name, _)| layer_of(name)).collect()
+    }
+
+    /// Lengths of all that moves: dimensions of tensors, products, nodes.
+    fn moving_lengths(&self) -> BTreeSet<usize> {
+        let mut lengths: BTreeSet<usize> = self.nodes.iter().map(|node| node.size).collect();
+        for dimension in self.axes.values().flat_map(TensorAxes::dimensions) {
+            let moving = dimension.iter().flat_map(|axis| &axis.segments).filter(|product| has_node(product));
+            let products: Vec<usize> = moving.map(|product| self.product_length(product)).collect();
+            if !products.is_empty() {
+                lengths.insert(dimension.iter().map(|axis| self.width(&axis.segments)).product());
+            }
+            lengths.extend(products);
+        }
+        lengths.remove(&1);
+        lengths
+    }
+
+    /// What is missing, if a tensor is unknown because a layer in front of it is not there or not whole.
+    fn gap(&self, unknown: &str) -> Option<NamesError> {
+        let layer = layer_of(unknown)?;
+        let (stack, number) = layer.rsplit_once('.')?;
+        let number: usize = number.parse().ok()?;
+        // Within a layer there are modules; a numbered module is none.
+        unknown.get(layer.len() + 1..)?.split_once('.')?;
+        let described = |own: &str| self.axes.keys().any(|name| name.starts_with(own));
+        let first = format!("{stack}.0.");
+        if !described(&first) {
+            return None;
+        }
+        let own = (1..=number).map(|lower| format!("{stack}.{lower}.")).find(|own| !described(own))?;
+        if !self.names().any(|name| name.starts_with(&own)) {
+            let (layer, later) = (own.trim_end_matches('.').to_owned(), layer.to_owned());
+            return Some(NamesError::Layer { template: self.template, layer, later });
+        }
+        let wanted = self.axes.keys().filter_map(|name| name.strip_prefix(&first));
+        let mut wanted = wanted.map(|name| format!("{own}{name}"));
+        wanted.find(|name| !self.has(name)).map(|name| self.missing(&name))
     }
 
     fn product_length(&self, product: &Product) -> usize {
@@ -211,6 +291,26 @@ impl<'a> Builder<'a> {
     pub(super) fn linear(&mut self, name: &str, out: &Units, from: &Units) -> Result<(), NamesError> {
         self.tensor(&format!("{name}.weight"), &[(out, Side::Writes), (from, Side::Reads)])?;
         self.optional(&format!("{name}.bias"), &[(out, Side::Writes)])
+    }
+
+    /// As [`Builder::linear`], with rows `front · (out)`: for each index of `front` all parts of `out` behind each other.
+    pub(super) fn linear_in_front(
+        &mut self,
+        name: &str,
+        front: &Units,
+        out: &Units,
+        from: &Units,
+    ) -> Result<(), NamesError> {
+        if let ([], _) | (_, [_]) = (front.as_slice(), out.as_slice()) {
+            let rows = if front.is_empty() { out.clone() } else { times(&[front, out]) };
+            return self.linear(name, &rows, from);
+        }
+        let axis = |units: &Units, side: Side, joined: bool| Axis { segments: units.clone(), side, joined };
+        let rows = [axis(front, Side::Writes, true), axis(out, Side::Writes, false)];
+        let weight = [rows.as_slice(), &[axis(from, Side::Reads, false)]].concat();
+        self.described(&format!("{name}.weight"), weight)?;
+        let bias = format!("{name}.bias");
+        if self.has(&bias) { self.described(&bias, rows.into()) } else { Ok(()) }
     }
 
     /// The same as [in, out].
@@ -238,6 +338,11 @@ impl<'a> Builder<'a> {
         Ok(())
     }
 
+    /// A normalisation that may be missing, or have no parameters.
+    pub(super) fn optional_norm(&mut self, name: &str, units: &Units) -> Result<(), NamesError> {
+        if self.has(&format!("{name}.weight")) { self.norm(name, units) } else { Ok(()) }
+    }
+
     /// A table of vectors: [entries, units].
     pub(super) fn table(&mut self, name: &str, units: &Units, side: Side) -> Result<(), NamesError> {
         let entries = pin(self.length(name, 0)?);
@@ -257,17 +362,30 @@ impl<'a> Builder<'a> {
         }
     }
 
+    /// A note, once.
     pub(super) fn note(&mut self, note: impl Into<String>) {
-        self.notes.push(note.into());
+        let note = note.into();
+        if !self.notes.contains(&note) {
+            self.notes.push(note);
+        }
     }
 
     /// The description, tensors in the order of the model and nodes in the order of their first use.
     pub(super) fn finish(mut self) -> Result<Symmetries, NamesError> {
         let known = |name: &str| self.axes.contains_key(name) || self.buffers.contains(name);
         let rest: Vec<&Header> = self.model.iter().filter(|(name, _)| !known(name)).collect();
-        if let Some((name, shape)) =
-            rest.iter().find(|(_, shape)| shape.iter().any(|length| self.shared.contains(length)))
-        {
+        let (moving, lengths) = (self.moving_layers(), self.moving_lengths());
+        let elsewhere = |name: &str| self.elsewhere.iter().any(|prefix| name.starts_with(prefix.as_str()));
+        let risky = |name: &str, shape: &[usize]| {
+            let elements: usize = shape.iter().product();
+            shape.iter().any(|length| self.shared.contains(length))
+                || (elements > 1 && layer_of(name).is_some_and(|layer| moving.contains(layer)))
+                || (!elsewhere(name) && shape.iter().any(|length| lengths.contains(length)))
+        };
+        if let Some((name, shape)) = rest.iter().find(|(name, shape)| risky(name, shape)) {
+            if let Some(error) = self.gap(name) {
+                return Err(error);
+            }
             let shape = shape.clone();
             return Err(NamesError::Unknown { template: self.template, tensor: name.clone(), shape });
         }
@@ -284,6 +402,23 @@ impl<'a> Builder<'a> {
         found.check_structure(self.model)?;
         Ok(found)
     }
+}
+
+fn has_node(product: &Product) -> bool {
+    product.iter().any(|factor| matches!(factor, Factor::Node(_)))
+}
+
+/// The layer of a tensor: its name up to the first number.
+pub(super) fn layer_of(name: &str) -> Option<&str> {
+    let mut end = 0;
+    for part in name.split('.') {
+        end += part.len();
+        if !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit()) {
+            return name.get(..end);
+        }
+        end += 1;
+    }
+    None
 }
 
 /// Numbers nodes by their first use, parents first.

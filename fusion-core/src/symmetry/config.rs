@@ -1,10 +1,11 @@
-//! The numbers of `config.json` that templates ask for.
+//! The values of `config.json` that templates ask for.
 
 use serde_json::Value as Json;
 
 use super::NamesError;
 
 /// A model's `config.json`, or a part of it.
+#[derive(Clone)]
 pub(super) struct Config<'a> {
     template: &'static str,
     /// In front of the names of fields, for messages: `text_config.`.
@@ -23,7 +24,13 @@ impl<'a> Config<'a> {
         Config { template: self.template, path: format!("{}{field}.", self.path), values }
     }
 
-    fn error(&self, field: &str, missing: &str) -> NamesError {
+    /// Whether there is such an object.
+    pub(super) fn is_there(&self) -> bool {
+        self.values.is_some()
+    }
+
+    /// An error about a field: what is missing, or what is wrong with it.
+    pub(super) fn error(&self, field: &str, missing: &str) -> NamesError {
         let field = format!("{}{field}", self.path);
         NamesError::Config { template: self.template, field, missing: missing.to_owned() }
     }
@@ -40,6 +47,61 @@ impl<'a> Config<'a> {
                 }
             }
         }
+    }
+
+    /// A fraction between 0 and 1, if it is there.
+    pub(super) fn fraction(&self, field: &str) -> Result<Option<f64>, NamesError> {
+        match self.values.and_then(|values| values.get(field)) {
+            None | Some(Json::Null) => Ok(None),
+            Some(value) => match value.as_f64() {
+                Some(share) if (0.0..=1.0).contains(&share) => Ok(Some(share)),
+                _ => Err(self.error(field, &format!("`config.json` says {value}, which is no fraction"))),
+            },
+        }
+    }
+
+    /// One of some words, if it is there.
+    pub(super) fn word(
+        &self,
+        field: &str,
+        words: &[&'static str],
+    ) -> Result<Option<&'static str>, NamesError> {
+        match self.values.and_then(|values| values.get(field)) {
+            None | Some(Json::Null) => Ok(None),
+            Some(value) => match words.iter().find(|word| value == **word) {
+                Some(word) => Ok(Some(*word)),
+                None => {
+                    let words = words.join("` or `");
+                    Err(self.error(field, &format!("`config.json` says {value}, which is neither `{words}`")))
+                }
+            },
+        }
+    }
+
+    /// Yes or no, if it is there.
+    pub(super) fn yes(&self, field: &str) -> Result<Option<bool>, NamesError> {
+        match self.values.and_then(|values| values.get(field)) {
+            None | Some(Json::Null) => Ok(None),
+            Some(Json::Bool(yes)) => Ok(Some(*yes)),
+            Some(value) => Err(self
+                .error(field, &format!("`config.json` says {value}, which is neither `true` nor `false`"))),
+        }
+    }
+
+    /// The classes of transformers that the model is of: `architectures`.
+    pub(super) fn classes(&self) -> Vec<&'a str> {
+        let classes = self.values.and_then(|values| values.get("architectures")).and_then(Json::as_array);
+        classes.into_iter().flatten().filter_map(Json::as_str).collect()
+    }
+
+    /// Whether one of the classes ends so.
+    pub(super) fn class(&self, endings: &[&str]) -> bool {
+        self.classes().iter().any(|class| endings.iter().any(|ending| class.ends_with(ending)))
+    }
+
+    /// Whether a field is this text.
+    pub(super) fn says(&self, field: &str, text: &str) -> bool {
+        self.values.and_then(|values| values.get(field)).is_some_and(|value| value == text)
     }
 
     /// A number that must be there.

@@ -4,8 +4,9 @@ use fusion_sdk::symmetry::Side;
 
 use super::NamesError;
 use super::attention::{equal_heads, inner};
-use super::builder::{Builder, Units, pin};
+use super::builder::{Builder, beside, pin, times};
 use super::config::Config;
+use super::outputs;
 
 const PREFIXES: &[&str] = &["transformer.", ""];
 
@@ -17,7 +18,8 @@ pub(super) fn build(builder: &mut Builder<'_>, config: &Config<'_>) -> Result<()
     let prefix = builder.prefix(PREFIXES, "h.0.attn.c_attn.weight").unwrap_or_default();
     let at = |name: &str| format!("{prefix}{name}");
     let tied = !builder.has("lm_head.weight");
-    let stream = builder.stream("stream", builder.length(&at("wte.weight"), 1)?, true);
+    let pinned = outputs::pinned_unless_tied(config, !tied, true)?;
+    let stream = builder.stream("stream", builder.length(&at("wte.weight"), 1)?, pinned);
     builder.table(&at("wte.weight"), &stream, if tied { Side::Both } else { Side::Writes })?;
     builder.table(&at("wpe.weight"), &stream, Side::Writes)?;
     let heads = config.number("n_head")?;
@@ -27,7 +29,8 @@ pub(super) fn build(builder: &mut Builder<'_>, config: &Config<'_>) -> Result<()
         // The output's columns are one head behind the other.
         let heads = equal_heads(builder, &output, 0, heads)?;
         let units = inner(builder, heads, &format!("{layer}.attn"), &fused, &format!("{fused}.v"));
-        let rows: Units = [units.query, units.key, units.value].into_iter().flatten().collect();
+        let (query, key) = (times(&[&units.heads, &units.query]), times(&[&units.key_heads, &units.key]));
+        let rows = beside(&[&query, &key, &units.value]);
         builder.linear_in_out(&fused, &rows, &stream)?;
         builder.linear_in_out(&output, &stream, &units.output)?;
         builder.buffer(&format!("{layer}.attn.bias"));

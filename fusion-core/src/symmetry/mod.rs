@@ -10,13 +10,21 @@ mod bert;
 mod builder;
 mod clip;
 mod config;
+mod convnext;
+mod declared;
+mod distilbert;
 mod error;
+mod experts;
 mod gpt2;
+mod gptj;
 mod llama;
 mod neox;
 #[cfg(feature = "learn")]
 mod network;
+mod opt;
+mod outputs;
 mod resnet;
+mod t5;
 #[cfg(test)]
 mod tests;
 mod vgg;
@@ -52,9 +60,16 @@ struct Template {
 }
 
 const TEMPLATES: &[Template] = &[
+    // In front of Llama, whose names its base model has.
+    Template {
+        name: "opt",
+        told_by: "`model.decoder.layers.0.self_attn.q_proj.weight` (OPT)",
+        fits: opt::fits,
+        build: opt::build,
+    },
     Template {
         name: "llama",
-        told_by: "`model.layers.0.self_attn.q_proj.weight` (Llama, Mistral, Qwen2, Qwen3)",
+        told_by: "`model.layers.0.self_attn.q_proj.weight` (Llama, Mistral, Mixtral, Qwen, Gemma, Phi, OLMo, Granite, StableLM, StarCoder2)",
         fits: llama::fits,
         build: llama::build,
     },
@@ -63,6 +78,12 @@ const TEMPLATES: &[Template] = &[
         told_by: "`h.0.attn.c_attn.weight` (GPT-2)",
         fits: gpt2::fits,
         build: gpt2::build,
+    },
+    Template {
+        name: "gpt-j",
+        told_by: "`transformer.h.0.attn.q_proj.weight` (GPT-J)",
+        fits: gptj::fits,
+        build: gptj::build,
     },
     Template {
         name: "gpt-neox",
@@ -77,20 +98,38 @@ const TEMPLATES: &[Template] = &[
         build: bert::build,
     },
     Template {
+        name: "distilbert",
+        told_by: "`distilbert.transformer.layer.0.attention.q_lin.weight` (DistilBERT)",
+        fits: distilbert::fits,
+        build: distilbert::build,
+    },
+    Template {
+        name: "t5",
+        told_by: "`encoder.block.0.layer.0.SelfAttention.q.weight` (T5, mT5, UMT5)",
+        fits: t5::fits,
+        build: t5::build,
+    },
+    Template {
         name: "vit",
-        told_by: "`vit.encoder.layer.0.attention.attention.query.weight` (ViT)",
+        told_by: "`vit.encoder.layer.0.attention.attention.query.weight` (ViT, DeiT, DINOv2)",
         fits: vit::fits,
         build: vit::build,
     },
     Template {
         name: "clip",
-        told_by: "`text_model.encoder.layers.0.self_attn.q_proj.weight` (CLIP)",
+        told_by: "`text_model.encoder.layers.0.self_attn.q_proj.weight` (CLIP, SigLIP)",
         fits: clip::fits,
         build: clip::build,
     },
     Template {
+        name: "convnext",
+        told_by: "`convnext.encoder.stages.0.layers.0.dwconv.weight` (ConvNeXt, ConvNeXt V2)",
+        fits: convnext::fits,
+        build: convnext::build,
+    },
+    Template {
         name: "resnet",
-        told_by: "`layer1.0.conv1.weight` (ResNet as in torchvision)",
+        told_by: "`layer1.0.conv1.weight` (ResNet as in torchvision, and for CIFAR)",
         fits: resnet::fits,
         build: resnet::build,
     },
@@ -107,7 +146,7 @@ const TEMPLATES: &[Template] = &[
 ///
 /// # Errors
 /// No template knows these names; a tensor of the family is missing or has another shape; a number of `config.json` is missing; or a tensor
-/// that is not known is as wide as the units that everything reads, so that it may be a part of what moves.
+/// that is not known is in a layer whose units move, or as wide as the units that everything reads, so that it may be a part of what moves.
 pub fn of_names(tensors: &[Header], config: Option<&Json>) -> Result<Symmetries, NamesError> {
     for template in TEMPLATES {
         let mut builder = Builder::new(template.name, tensors);
@@ -125,12 +164,24 @@ pub fn of_names(tensors: &[Header], config: Option<&Json>) -> Result<Symmetries,
 /// Declared symmetries, checked against a checkpoint. Tensors that they leave out stay as they are and are noted.
 ///
 /// # Errors
-/// They contradict themselves or the shapes.
+/// They contradict themselves or the shapes, declare units that nothing makes or reads, or only a part of a module.
 pub fn of_text(declared: Symmetries, tensors: &[Header]) -> Result<Symmetries, NamesError> {
     let mut declared = declared;
     let rest = declared.check_structure(tensors)?;
+    let notes = declared::checked(&declared, tensors, &rest)?;
+    declared.notes.extend(notes);
     declared.notes.extend(builder::untouched(&rest));
     Ok(declared)
+}
+
+/// The notes that someone should see before a model is moved: tensors that stay, units that nothing reads, and what was guessed.
+pub fn warnings(found: &Symmetries) -> impl Iterator<Item = &str> {
+    let grave = [builder::LEFT, declared::UNREAD, resnet::GUESSED];
+    found
+        .notes
+        .iter()
+        .map(String::as_str)
+        .filter(move |note| grave.iter().any(|start| note.starts_with(start)))
 }
 
 /// As [`of_text`], from a file.
@@ -146,7 +197,7 @@ pub fn of_file(path: &Path, tensors: &[Header]) -> Result<Symmetries, NamesError
 }
 
 /// The text that belongs to a checkpoint, if there is one: `NAME.symmetries` beside the file or folder `NAME`, or the first
-/// `*.symmetries` in the folder.
+/// `*.symmetries` in the folder. Empty files do not count: a shell makes one before it runs `fusion symmetries NAME --text > NAME.symmetries`.
 #[must_use]
 pub fn beside(checkpoint: &Path) -> Option<PathBuf> {
     let own = match checkpoint.is_dir() {
@@ -159,10 +210,11 @@ pub fn beside(checkpoint: &Path) -> Option<PathBuf> {
         }
         false => checkpoint.with_extension(EXTENSION),
     };
-    if own.is_file() {
+    let written = |path: &Path| std::fs::metadata(path).is_ok_and(|file| file.is_file() && file.len() > 0);
+    if written(&own) {
         return Some(own);
     }
     let entries = std::fs::read_dir(checkpoint).ok()?;
     let paths = entries.filter_map(|entry| entry.ok().map(|entry| entry.path()));
-    paths.filter(|path| path.extension().is_some_and(|own| own == EXTENSION) && path.is_file()).min()
+    paths.filter(|path| path.extension().is_some_and(|own| own == EXTENSION) && written(path)).min()
 }

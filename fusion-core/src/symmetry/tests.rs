@@ -2,6 +2,11 @@
 
 use serde_json::{Value as Json, json};
 
+mod families;
+mod forward;
+mod models;
+mod sound;
+
 use super::{Header, NamesError, Symmetries, beside, of_file, of_names, of_text};
 
 fn header(name: &str, shape: &[usize]) -> Header {
@@ -10,8 +15,7 @@ fn header(name: &str, shape: &[usize]) -> Header {
 
 fn axes(found: &Symmetries, tensor: &str) -> String {
     let index = found.tensor(tensor).unwrap_or_else(|| panic!("no {tensor}"));
-    let axes: Vec<String> = found.tensors[index].axes.iter().map(|axis| found.axis_text(axis)).collect();
-    axes.join(", ")
+    found.dimension_texts(&found.tensors[index]).join(", ")
 }
 
 /// A Llama with 4 query heads, `kv` heads of keys and values, 16 numbers a head.
@@ -46,8 +50,19 @@ fn llama(kv: usize, extra: &[&str]) -> Vec<Header> {
     all
 }
 
+/// Four heads of a model that has a head for its outputs: the embedding, if the file has no other.
 fn config() -> Json {
-    json!({"num_attention_heads": 4, "n_head": 4})
+    tied(json!({"num_attention_heads": 4, "n_head": 4}))
+}
+
+fn tied(mut config: Json) -> Json {
+    config["architectures"] = json!(["LlamaForCausalLM"]);
+    config["tie_word_embeddings"] = json!(true);
+    config
+}
+
+fn of_class(class: &str) -> Json {
+    json!({"num_attention_heads": 4, "architectures": [class]})
 }
 
 #[test]
@@ -169,14 +184,15 @@ fn neox() {
     all.push(header("gpt_neox.final_layer_norm.bias", &[64]));
     all.push(header("embed_out.weight", &[100, 64]));
     let found = of_names(&all, Some(&config())).unwrap();
-    assert_eq!(found.nodes.len(), 3);
+    assert_eq!(found.nodes.len(), 4);
     let at = "gpt_neox.layers.0.attention";
+    let fused = format!("{at}.query_key_value");
     assert_eq!(
-        axes(&found, &format!("{at}.query_key_value.weight")),
-        format!("{at}.head · pin[48], reads stream")
+        axes(&found, &format!("{fused}.weight")),
+        format!("{at}.head · (pin[32] ++ {fused}.v), reads stream")
     );
-    assert_eq!(axes(&found, &format!("{at}.dense.weight")), format!("stream, reads {at}.head · pin[16]"));
-    assert_eq!(found.notes.len(), 1);
+    assert_eq!(axes(&found, &format!("{at}.dense.weight")), format!("stream, reads {at}.head · {fused}.v"));
+    assert_eq!(found.notes, [] as [String; 0]);
 }
 
 fn linear(all: &mut Vec<Header>, name: &str, out: usize, from: usize) {
@@ -191,24 +207,29 @@ fn layer_norm(all: &mut Vec<Header>, name: &str, width: usize) {
 
 /// BERT's body; `prefix` ends with a dot.
 fn bert(prefix: &str) -> Vec<Header> {
+    bert_of(prefix, 100, 64)
+}
+
+/// The same with this many words and units in the stream.
+fn bert_of(prefix: &str, words: usize, width: usize) -> Vec<Header> {
     let mut all = vec![
-        header(&format!("{prefix}embeddings.word_embeddings.weight"), &[100, 64]),
-        header(&format!("{prefix}embeddings.position_embeddings.weight"), &[32, 64]),
-        header(&format!("{prefix}embeddings.token_type_embeddings.weight"), &[2, 64]),
+        header(&format!("{prefix}embeddings.word_embeddings.weight"), &[words, width]),
+        header(&format!("{prefix}embeddings.position_embeddings.weight"), &[32, width]),
+        header(&format!("{prefix}embeddings.token_type_embeddings.weight"), &[2, width]),
         header(&format!("{prefix}embeddings.position_ids"), &[1, 32]),
     ];
-    layer_norm(&mut all, &format!("{prefix}embeddings.LayerNorm"), 64);
+    layer_norm(&mut all, &format!("{prefix}embeddings.LayerNorm"), width);
     for layer in 0..2 {
         let at = format!("{prefix}encoder.layer.{layer}");
         for map in
             ["attention.self.query", "attention.self.key", "attention.self.value", "attention.output.dense"]
         {
-            linear(&mut all, &format!("{at}.{map}"), 64, 64);
+            linear(&mut all, &format!("{at}.{map}"), width, width);
         }
-        layer_norm(&mut all, &format!("{at}.attention.output.LayerNorm"), 64);
-        linear(&mut all, &format!("{at}.intermediate.dense"), 256, 64);
-        linear(&mut all, &format!("{at}.output.dense"), 64, 256);
-        layer_norm(&mut all, &format!("{at}.output.LayerNorm"), 64);
+        layer_norm(&mut all, &format!("{at}.attention.output.LayerNorm"), width);
+        linear(&mut all, &format!("{at}.intermediate.dense"), 4 * width, width);
+        linear(&mut all, &format!("{at}.output.dense"), width, 4 * width);
+        layer_norm(&mut all, &format!("{at}.output.LayerNorm"), width);
     }
     all
 }
@@ -234,7 +255,7 @@ fn bert_and_roberta_with_their_heads() {
     let mut classes = bert("bert.");
     linear(&mut classes, "bert.pooler.dense", 64, 64);
     linear(&mut classes, "classifier", 3, 64);
-    let found = of_names(&classes, Some(&config())).unwrap();
+    let found = of_names(&classes, Some(&of_class("BertForSequenceClassification"))).unwrap();
     assert_eq!(axes(&found, "classifier.weight"), "pin[3], reads bert.pooler.dense");
     let mut classes = bert("roberta.");
     linear(&mut classes, "classifier.dense", 64, 64);
@@ -385,9 +406,9 @@ fn texts_beside_checkpoints() {
     std::fs::write(&checkpoint, "").unwrap();
     assert_eq!(beside(&checkpoint), None);
     let text = folder.path().join("a.symmetries");
-    std::fs::write(&text, "node h[4]\nw = h, reads pin[2]\nb = h\n").unwrap();
+    std::fs::write(&text, "node h[4]\nw = h, reads pin[2]\nb = h\nv = pin[3], reads h\n").unwrap();
     assert_eq!(beside(&checkpoint), Some(text.clone()));
-    let model = [header("w", &[4, 2]), header("b", &[4]), header("c", &[1])];
+    let model = [header("w", &[4, 2]), header("b", &[4]), header("v", &[3, 4]), header("c", &[1])];
     let found = of_file(&text, &model).unwrap();
     assert_eq!(found.notes, ["not described, and left as they are: `c`"]);
     let error = of_file(&text, &[header("w", &[5, 2])]).unwrap_err();
@@ -398,9 +419,11 @@ fn texts_beside_checkpoints() {
     // A folder's own text, its name with dots, and one inside.
     let model = folder.path().join("llama-3.2");
     std::fs::create_dir(&model).unwrap();
-    std::fs::write(model.join("model.symmetries"), "").unwrap();
+    std::fs::write(model.join("model.symmetries"), "node h[4]").unwrap();
     assert_eq!(beside(&model), Some(model.join("model.symmetries")));
     std::fs::write(folder.path().join("llama-3.2.symmetries"), "").unwrap();
+    assert_eq!(beside(&model), Some(model.join("model.symmetries")));
+    std::fs::write(folder.path().join("llama-3.2.symmetries"), "node h[4]").unwrap();
     assert_eq!(beside(&model), Some(folder.path().join("llama-3.2.symmetries")));
     let declared = Symmetries::parse("node h[4]\nz = h").unwrap();
     assert!(of_text(declared, &[]).is_err());
@@ -481,7 +504,7 @@ mod inferred {
         ] {
             let mut arguments = base.as_object().unwrap().clone();
             arguments.extend(more.as_object().unwrap().clone());
-            same("transformer", arguments.into(), json!({"num_attention_heads": 4}), &|name| name.to_owned());
+            same("transformer", arguments.into(), config(), &|name| name.to_owned());
         }
     }
 
@@ -489,11 +512,13 @@ mod inferred {
     fn residual_networks_and_vgg() {
         for norm in ["batch", "layer"] {
             let arguments = json!({"depth": 14, "width": 0.5, "norm": norm, "input": [3, 8, 8]});
-            same("resnet", arguments, json!({}), &|name| name.to_owned());
+            let config = if norm == "layer" { json!({"norm": norm}) } else { json!({}) };
+            same("resnet", arguments, config, &|name| name.to_owned());
         }
         for norm in ["none", "batch", "layer"] {
             let arguments = json!({"depth": 11, "width": 0.125, "norm": norm, "input": [3, 16, 16]});
-            same("vgg", arguments, json!({}), &|name| name.to_owned());
+            let config = if norm == "layer" { json!({"norm": norm}) } else { json!({}) };
+            same("vgg", arguments, config, &|name| name.to_owned());
         }
     }
 

@@ -3,25 +3,36 @@
 use super::NamesError;
 use super::builder::{Builder, Units, pin, times};
 use super::config::Config;
+use super::resnet::alike;
 
 pub(super) fn fits(builder: &Builder<'_>) -> bool {
     builder.length("features.0.weight", 3).is_ok()
         && (builder.has("classifier.weight") || builder.has("classifier.0.weight"))
 }
 
-pub(super) fn build(builder: &mut Builder<'_>, _config: &Config<'_>) -> Result<(), NamesError> {
+pub(super) fn build(builder: &mut Builder<'_>, config: &Config<'_>) -> Result<(), NamesError> {
     let convs: Vec<String> = (0..MOST)
         .map(|place| format!("features.{place}"))
         .filter(|name| builder.length(&format!("{name}.weight"), 3).is_ok())
         .collect();
+    let alike = alike(config)?;
     let mut from = pin(builder.length("features.0.weight", 1)?);
     for (index, conv) in convs.iter().enumerate() {
         let width = builder.length(&format!("{conv}.weight"), 0)?;
-        let units = builder.units(conv.clone(), width, &[]);
-        builder.conv(conv, &units, &from)?;
         let norm = norm_behind(builder, conv, convs.get(index + 1));
-        // Other normalisations than BatchNorm fix the scale.
+        // Other normalisations than BatchNorm fix the scale, and may be of groups of channels.
         let scalable = norm.as_ref().is_none_or(|norm| builder.has(&format!("{norm}.running_var")));
+        let units = match scalable || alike {
+            true => builder.units(conv.clone(), width, &[]),
+            false => {
+                builder.note(
+                    "channels stay where their normalisation has no running statistics, since it may be of groups of them; `\"norm\": \"layer\"` or \
+                     `\"instance\"` in `config.json` says that it is not",
+                );
+                pin(width)
+            }
+        };
+        builder.conv(conv, &units, &from)?;
         let units = if scalable { builder.scalable(units) } else { units };
         if let Some(norm) = norm {
             builder.norm(&norm, &units)?;

@@ -11,6 +11,7 @@
 //! | values of multi-head attention | `head · dv` with `dv in head` |
 //! | queries under grouped heads and rotary embedding | `kv · r · pin[128]` with `r in kv` |
 //! | fused queries, keys and values | `head · dqk ++ head · dqk ++ head · dv` |
+//! | queries, keys and values fused head by head | `head · (pin[96] ++ dv)` |
 //! | zero-padded shortcut | `low ++ stage1 ++ high` |
 //! | rows of an LSTM's four gates | `h ++ h ++ h ++ h` |
 //!
@@ -85,13 +86,21 @@ pub enum Side {
 }
 
 /// An axis of a tensor: products behind each other.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Axis {
     /// The products.
     pub segments: Vec<Product>,
     /// What the tensor does with the units.
     #[serde(default)]
     pub side: Side,
+    /// Whether it and the next axis are one dimension of the tensor, this one the slower: `head · (q ++ v)` is the joined axis `head`, of one
+    /// product, and the axis `q ++ v` of the same side. So axes may be finer than a tensor's dimensions, never coarser.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub joined: bool,
+}
+
+fn is_false(value: &bool) -> bool {
+    !value
 }
 
 /// What a tensor is, as far as transforms ask.
@@ -115,8 +124,22 @@ pub struct TensorAxes {
     /// What it is.
     #[serde(default)]
     pub role: TensorRole,
-    /// One for each dimension, in order.
+    /// One for each dimension, in order; more where a dimension is of joined axes ([`Axis::joined`]).
     pub axes: Vec<Axis>,
+}
+
+impl TensorAxes {
+    /// The axes of each dimension.
+    pub fn dimensions(&self) -> impl Iterator<Item = &[Axis]> {
+        self.axes.split_inclusive(|axis| !axis.joined)
+    }
+
+    /// Turns the dimensions round: [out, in] becomes [in, out].
+    pub fn transpose(&mut self) {
+        let mut dimensions: Vec<Vec<Axis>> = self.dimensions().map(<[Axis]>::to_vec).collect();
+        dimensions.reverse();
+        self.axes = dimensions.concat();
+    }
 }
 
 /// Where a description comes from.
@@ -172,10 +195,11 @@ impl Symmetries {
         self.tensors.iter().position(|tensor| tensor.name == name)
     }
 
-    /// How many transforms a node has: the product of its parents' sizes, 1 without any.
+    /// How many transforms a node has: the product of its parents' sizes, 1 without any. As the lengths below, `usize::MAX` for what is larger.
     #[must_use]
     pub fn copies(&self, id: NodeId) -> usize {
-        self.node(id).parents.iter().map(|parent| self.node(*parent).size).product()
+        let sizes = self.node(id).parents.iter().map(|parent| self.node(*parent).size);
+        sizes.fold(1, usize::saturating_mul)
     }
 
     /// Length of a factor.
@@ -190,18 +214,26 @@ impl Symmetries {
     /// Length of a product.
     #[must_use]
     pub fn product_length(&self, product: &[Factor]) -> usize {
-        product.iter().map(|factor| self.length(*factor)).product()
+        product.iter().map(|factor| self.length(*factor)).fold(1, usize::saturating_mul)
     }
 
     /// Length of an axis.
     #[must_use]
     pub fn axis_length(&self, axis: &Axis) -> usize {
-        axis.segments.iter().map(|product| self.product_length(product)).sum()
+        axis.segments.iter().map(|product| self.product_length(product)).fold(0, usize::saturating_add)
     }
 
-    /// The shape of a tensor.
+    /// The shape of a tensor: one length for each dimension.
     #[must_use]
     pub fn shape(&self, tensor: usize) -> Vec<usize> {
+        let length =
+            |axes: &[Axis]| axes.iter().map(|axis| self.axis_length(axis)).fold(1, usize::saturating_mul);
+        self.tensors[tensor].dimensions().map(length).collect()
+    }
+
+    /// The lengths of a tensor's axes, which may be finer than its dimensions; elements are row-major in them as in those.
+    #[must_use]
+    pub fn lengths(&self, tensor: usize) -> Vec<usize> {
         self.tensors[tensor].axes.iter().map(|axis| self.axis_length(axis)).collect()
     }
 

@@ -24,7 +24,11 @@ use fold::{Line, fold};
 pub(super) fn symmetries(session: &Session, args: &SymmetriesArgs) -> Result<Exit, Failure> {
     let found = read(session, args)?;
     if args.text {
-        session.ui.print(&found.to_string())?;
+        let text = found.to_string();
+        match &args.output {
+            Some(path) => std::fs::write(path, text).map_err(|error| Failure::write(path, &error))?,
+            None => session.ui.print(&text)?,
+        }
     } else if args.json {
         session.ui.json(&as_json(&args.model, &found))?;
     } else {
@@ -100,7 +104,8 @@ fn shown(session: &Session, model: &str, found: &Symmetries, all: bool) -> Strin
     let mut row = |name: &str, text: String| head.row([style.bold(name), text]);
     row("model", model.to_owned());
     row("symmetries", origin(found));
-    let units: usize = found.ids().map(|id| found.copies(id) * found.node(id).size).sum();
+    let units = found.ids().map(|id| found.copies(id).saturating_mul(found.node(id).size));
+    let units = units.fold(0, usize::saturating_add);
     row("nodes", format!("{}, {} units that may change places", found.nodes.len(), grouped(units as u64)));
     row("tensors", grouped(found.tensors.len() as u64));
     row("fingerprint", found.fingerprint());
@@ -121,7 +126,7 @@ fn shown(session: &Session, model: &str, found: &Symmetries, all: bool) -> Strin
     out.push_str(&table.render(session.ui.width));
 
     let tensors = found.tensors.iter().map(|tensor| {
-        let axes: Vec<String> = tensor.axes.iter().map(|axis| found.axis_text(axis)).collect();
+        let axes: Vec<String> = found.dimension_texts(tensor);
         let role = match tensor.role {
             TensorRole::Parameter => "",
             TensorRole::Mean => " (mean)",
@@ -164,7 +169,7 @@ fn as_json(model: &str, found: &Symmetries) -> serde_json::Value {
                 "name": tensor.name,
                 "role": tensor.role,
                 "shape": found.shape(index),
-                "axes": tensor.axes.iter().map(|axis| found.axis_text(axis)).collect::<Vec<_>>(),
+                "axes": found.dimension_texts(tensor),
             })
         })
         .collect();

@@ -58,7 +58,7 @@ fn of_slots(slots: &[Slot], declared: &Symmetries, inferred: &Inferred) -> Resul
     let mut flat = disk.clone();
     for (tensor, slot) in flat.tensors.iter_mut().zip(slots) {
         if slot.transposed {
-            tensor.axes.reverse();
+            tensor.transpose();
         }
     }
     let values = translated(inferred, &flat);
@@ -66,7 +66,7 @@ fn of_slots(slots: &[Slot], declared: &Symmetries, inferred: &Inferred) -> Resul
 }
 
 fn pinned(length: usize) -> Axis {
-    Axis { segments: vec![vec![Factor::Pinned(length)]], side: Side::Writes }
+    Axis { segments: vec![vec![Factor::Pinned(length)]], side: Side::Writes, joined: false }
 }
 
 /// The axes of the graph's tensors over the declared nodes: an axis has the units of the parameter whose axis was inferred to be the same.

@@ -86,7 +86,7 @@ pub(super) fn result(
         let sides = sides.get(&parameter.id);
         let axes = own.iter().enumerate().map(|(at, axis)| {
             let side = sides.and_then(|sides| sides.get(at)).copied().unwrap_or_default();
-            Axis { segments: shape.segments(axis), side }
+            Axis { segments: shape.segments(axis), side, joined: false }
         });
         let axes: Vec<Axis> = axes.collect();
         for axis in axes.iter().filter(|axis| axis.side != Side::Reads) {
@@ -133,7 +133,7 @@ pub(super) fn result(
     let mut disk = flat.clone();
     for (tensor, parameter) in disk.tensors.iter_mut().zip(parameters) {
         if parameter.transposed {
-            tensor.axes.reverse();
+            tensor.transpose();
         }
     }
     Found { flat, disk, values }

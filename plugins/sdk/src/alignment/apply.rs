@@ -1,7 +1,7 @@
 //! Applies an alignment to the values of a tensor, or to all tensors of a network as flat vectors.
 
 use super::{Alignment, AlignmentError, Gather, Matrix, Mix, Transform};
-use crate::symmetry::{Factor, NodeId, Product, Side, Symmetries, TensorRole};
+use crate::symmetry::{Axis, Factor, NodeId, Product, Side, Symmetries, TensorRole};
 
 impl Alignment {
     /// The order in which a tensor's elements are taken: all of what an alignment does if it permutes.
@@ -61,7 +61,7 @@ impl Alignment {
             moved[target..target + length].copy_from_slice(&values[source..source + length]);
         });
         let described = &from.tensors[tensor];
-        let mut shape = from.shape(tensor);
+        let mut shape = from.lengths(tensor);
         for (axis, own) in described.axes.iter().enumerate() {
             let changes = own.segments.iter().flatten().any(|factor| match factor {
                 Factor::Node(id) => matches!(self.transform(*id), Transform::Map(_) | Transform::Scale(_)),
@@ -77,10 +77,13 @@ impl Alignment {
             let step = shape[axis] * inner;
             for block in 0..outer {
                 let mut rest = &moved[block * step..(block + 1) * step];
+                // The axes in front have their final lengths already.
+                let front = Front { to, axes: &described.axes[..axis], lengths: &shape[..axis], block };
                 for product in &own.segments {
                     let (head, tail) = rest.split_at(from.product_length(product) * inner);
                     rest = tail;
-                    result.extend(self.product(from, to, product, own.side, described.role, head, inner)?);
+                    let place = (own.side, described.role, &front);
+                    result.extend(self.product(from, to, product, place, head, inner)?);
                 }
             }
             moved = result;
@@ -90,14 +93,12 @@ impl Alignment {
     }
 
     /// Maps and scales along one product.
-    #[allow(clippy::too_many_arguments, reason = "the place of a product in a tensor")]
     fn product<T: Value>(
         &self,
         from: &Symmetries,
         to: &Symmetries,
         product: &Product,
-        side: Side,
-        role: TensorRole,
+        (side, role, front): (Side, TensorRole, &Front<'_>),
         values: &[T],
         trailing: usize,
     ) -> Result<Vec<T>, AlignmentError> {
@@ -118,7 +119,7 @@ impl Alignment {
             for block in 0..outer {
                 let copy = match entries {
                     1 => 0,
-                    _ => self.copy_before(to, product, id, at, block)?,
+                    _ => self.copy_before(front, product, id, at, block)?,
                 };
                 let source = &values[block * units * inner..(block + 1) * units * inner];
                 let target = &mut result[block * slots * inner..(block + 1) * slots * inner];
@@ -151,10 +152,10 @@ impl Alignment {
         Ok(values.into_iter().map(T::narrow).collect())
     }
 
-    /// The entry for a block of the factors before `at`, which must have all parents.
+    /// The entry for a block of the factors before `at`; these or the axes in front must have all parents.
     fn copy_before(
         &self,
-        to: &Symmetries,
+        front: &Front<'_>,
         product: &Product,
         id: NodeId,
         at: usize,
@@ -162,18 +163,20 @@ impl Alignment {
     ) -> Result<usize, AlignmentError> {
         let before = product[..at].to_vec();
         let mut digits = Vec::new();
+        let to = front.to;
         to.digits(&before, block, &mut digits);
         let mut missing = false;
         let copy = to.copy_of(id, |parent| {
             let here = before.iter().position(|factor| *factor == Factor::Node(parent));
-            missing |= here.is_none();
-            here.map_or(0, |here| digits[here])
+            let value = here.map(|here| digits[here]).or_else(|| front.index(parent));
+            missing |= value.is_none();
+            value.unwrap_or(0)
         });
         match missing {
             false => Ok(copy),
             true => Err(AlignmentError::transform(
                 &to.node(id).name,
-                "is mapped or scaled, and the nodes that it lies in are not in front of it on this axis",
+                "is mapped or scaled, and the nodes that it lies in are not in front of it",
             )),
         }
     }
@@ -208,6 +211,35 @@ impl Alignment {
             0 => Ok((new_weights, new_statistics)),
             found => Err(AlignmentError::Length { tensor: "all tensors".into(), found, wanted: 0 }),
         }
+    }
+}
+
+/// A position on the axes in front of one.
+struct Front<'a> {
+    to: &'a Symmetries,
+    axes: &'a [Axis],
+    lengths: &'a [usize],
+    /// Row-major over the axes.
+    block: usize,
+}
+
+impl Front<'_> {
+    /// The index of a node at the position, by an axis that has it in all its products.
+    fn index(&self, id: NodeId) -> Option<usize> {
+        let holds = |product: &Product| product.contains(&Factor::Node(id));
+        let axis = self.axes.iter().position(|axis| axis.segments.iter().all(holds))?;
+        let below: usize = self.lengths[axis + 1..].iter().product();
+        let mut position = self.block / below.max(1) % self.lengths[axis].max(1);
+        for product in &self.axes[axis].segments {
+            let length = self.to.product_length(product);
+            if position < length {
+                let mut digits = Vec::new();
+                self.to.digits(product, position, &mut digits);
+                return product.iter().position(|factor| *factor == Factor::Node(id)).map(|at| digits[at]);
+            }
+            position -= length;
+        }
+        None
     }
 }
 

@@ -1,7 +1,7 @@
 use super::*;
 use crate::rng::Key;
 
-/// Attention under grouped heads, a grouped convolution, and a stream that two tensors share.
+/// Attention under grouped heads (also fused head by head), a grouped convolution, and a stream that two tensors share.
 const TEXT: &str = "node s[4]
 node kv[2]
 node r[3] in kv
@@ -15,6 +15,8 @@ o.weight = s, reads kv · r · dv
 conv.weight = g · o, reads i, pin[2]
 in.weight = g · i, reads pin[3]
 out.weight = pin[2], reads g · o
+fused.weight = kv · (r · pin[2] ++ pin[2] ++ dv), reads s
+fused.bias = kv · (r · pin[2] ++ pin[2] ++ dv)
 norm.running_var (variance) = s
 ";
 

@@ -43,6 +43,16 @@ pub enum SymmetryError {
         /// What it lies in.
         parent: String,
     },
+    /// An axis is joined to nothing that it can be joined to.
+    #[error(
+        "axis {axis} of `{tensor}` is joined with the next: there must be one, of the same side, and this one must be a single product"
+    )]
+    Joined {
+        /// The tensor.
+        tensor: String,
+        /// The axis.
+        axis: usize,
+    },
     /// A tensor of the model has another shape.
     #[error("`{tensor}` is {found:?}, its axes say {wanted:?}")]
     Shape {
@@ -56,6 +66,12 @@ pub enum SymmetryError {
     /// A tensor is described and not there.
     #[error("`{tensor}` is described, and the model does not have it")]
     Missing {
+        /// The tensor.
+        tensor: String,
+    },
+    /// A tensor that no memory holds.
+    #[error("`{tensor}` has more elements than can be counted")]
+    TooLarge {
         /// The tensor.
         tensor: String,
     },
@@ -87,8 +103,12 @@ impl Symmetries {
             }
         }
         let mut used = vec![false; self.nodes.len()];
-        for tensor in &self.tensors {
+        for (index, tensor) in self.tensors.iter().enumerate() {
             for (at, axis) in tensor.axes.iter().enumerate() {
+                let goes_on = |next: &Axis| next.side == axis.side && axis.segments.len() == 1;
+                if axis.joined && !tensor.axes.get(at + 1).is_some_and(goes_on) {
+                    return Err(SymmetryError::Joined { tensor: tensor.name.clone(), axis: at });
+                }
                 for product in &axis.segments {
                     for id in nodes_of(product) {
                         if id.index() >= self.nodes.len() {
@@ -113,6 +133,10 @@ impl Symmetries {
                         }
                     }
                 }
+            }
+            let elements = self.shape(index).into_iter().fold(1, usize::saturating_mul);
+            if elements == usize::MAX {
+                return Err(SymmetryError::TooLarge { tensor: tensor.name.clone() });
             }
         }
         match used.iter().position(|used| !used) {

@@ -9,8 +9,9 @@
 //! attn.o.weight = stream, reads head · dv
 //! bn.running_var (variance) = stream
 //! ```
-//! Tensors in any order; nodes before their use; `*` may stand for `·`, `;` for the end of a line; `#` begins a comment; `1` is an axis of
-//! length 1.
+//! Where the parts of a product differ, they stand in brackets behind what they have in common, which is the slower:
+//! `attn.qkv.weight = head · (pin[128] ++ dv), reads stream`. Tensors in any order; nodes before their use; `*` may stand for `·`, `;` for the
+//! end of a line; `#` begins a comment; `1` is an axis of length 1.
 
 use std::fmt;
 
@@ -29,6 +30,11 @@ pub enum TextError {
         /// What is wrong, and what was expected.
         message: String,
     },
+    /// An empty text, or one in which nothing could move.
+    #[error(
+        "there is no node in it: `node name[units]`, then the tensors that have it, `tensor = name, pin[3]`"
+    )]
+    NoNodes,
     /// It reads, and contradicts itself.
     #[error(transparent)]
     Contradiction(#[from] SymmetryError),
@@ -55,24 +61,36 @@ impl fmt::Display for Symmetries {
                 TensorRole::Mean => write!(f, " (mean)")?,
                 TensorRole::Variance => write!(f, " (variance)")?,
             }
-            let axes: Vec<String> = tensor.axes.iter().map(|axis| self.axis_text(axis)).collect();
-            writeln!(f, " = {}", axes.join(", "))?;
+            writeln!(f, " = {}", self.dimension_texts(tensor).join(", "))?;
         }
         Ok(())
     }
 }
 
 impl Symmetries {
+    /// The dimensions of a tensor as texts.
+    #[must_use]
+    pub fn dimension_texts(&self, tensor: &TensorAxes) -> Vec<String> {
+        let text = |axes: &[Axis]| match axes {
+            [axis] => self.axis_text(axis),
+            _ => {
+                let inner = axes.iter().rev().map(|axis| self.segments_text(axis));
+                let inner = inner.reduce(|inner, outer| format!("{outer} · ({inner})")).unwrap_or_default();
+                format!("{}{inner}", axes.first().map_or("", |axis| word(axis.side)))
+            }
+        };
+        tensor.dimensions().map(text).collect()
+    }
+
     /// An axis as text.
     #[must_use]
     pub fn axis_text(&self, axis: &Axis) -> String {
-        let word = match axis.side {
-            Side::Writes => "",
-            Side::Reads => "reads ",
-            Side::Both => "both ",
-        };
+        format!("{}{}", word(axis.side), self.segments_text(axis))
+    }
+
+    fn segments_text(&self, axis: &Axis) -> String {
         let products: Vec<String> = axis.segments.iter().map(|product| self.product_text(product)).collect();
-        format!("{word}{}", products.join(" ++ "))
+        products.join(" ++ ")
     }
 
     /// A product as text.
@@ -88,10 +106,10 @@ impl Symmetries {
         if factors.is_empty() { "1".to_owned() } else { factors.join(" · ") }
     }
 
-    /// Reads what [`std::fmt::Display`] writes, or what a person has written like it.
+    /// Reads what [`std::fmt::Display`] writes, or what a person has written like it, also with a byte order mark.
     ///
     /// # Errors
-    /// A line cannot be read, or the whole contradicts itself ([`Symmetries::check`]).
+    /// A line cannot be read, there is no node, or the whole contradicts itself ([`Symmetries::check`]).
     pub fn parse(text: &str) -> Result<Symmetries, TextError> {
         let mut found = Symmetries {
             origin: Origin::Declared,
@@ -99,6 +117,7 @@ impl Symmetries {
             tensors: Vec::new(),
             notes: Vec::new(),
         };
+        let text = text.strip_prefix('\u{feff}').unwrap_or(text);
         for (index, line) in text.split(['\n', ';']).enumerate() {
             let line = line.split('#').next().unwrap_or_default().trim();
             if line.is_empty() || line == HEADING {
@@ -109,6 +128,9 @@ impl Symmetries {
                 _ => found.read_tensor(line),
             };
             read.map_err(|message| TextError::Line { line: index + 1, message })?;
+        }
+        if found.nodes.is_empty() {
+            return Err(TextError::NoNodes);
         }
         found.check()?;
         Ok(found)
@@ -138,7 +160,7 @@ impl Symmetries {
 
     fn read_tensor(&mut self, line: &str) -> Result<(), String> {
         let (name, axes) = line
-            .split_once(" = ")
+            .split_once('=')
             .ok_or_else(|| format!("`{line}` should be `tensor = axis, axis` or `node name[units]`"))?;
         let name = name.trim();
         let (name, role) = match name.rsplit_once(" (") {
@@ -149,20 +171,34 @@ impl Symmetries {
         if self.tensor(name).is_some() {
             return Err(format!("`{name}` has its axes already"));
         }
-        let axes = axes.split(',').map(|axis| self.read_axis(axis.trim())).collect::<Result<_, _>>()?;
+        let each = axes.split(',').map(|axis| self.read_dimension(axis.trim()));
+        let axes = each.collect::<Result<Vec<Vec<Axis>>, _>>()?.concat();
         self.tensors.push(TensorAxes { name: name.to_owned(), role, axes });
         Ok(())
     }
 
-    fn read_axis(&self, text: &str) -> Result<Axis, String> {
-        let (side, text) = match (text.strip_prefix("reads "), text.strip_prefix("both ")) {
+    /// The axes of a dimension: one, or `product · (segments)`.
+    fn read_dimension(&self, text: &str) -> Result<Vec<Axis>, String> {
+        let (side, mut text) = match (text.strip_prefix("reads "), text.strip_prefix("both ")) {
             (Some(rest), _) => (Side::Reads, rest),
             (_, Some(rest)) => (Side::Both, rest),
             _ => (Side::Writes, text),
         };
+        let mut axes = Vec::new();
+        while let Some((outer, rest)) = text.split_once('(') {
+            let wrong = || format!("`{text}` should be `product · (products behind each other)`");
+            let inner = rest.trim_end().strip_suffix(')').ok_or_else(wrong)?;
+            let outer = outer.trim_end().strip_suffix(['·', '*']).ok_or_else(wrong)?;
+            if outer.contains("++") {
+                return Err(wrong());
+            }
+            axes.push(Axis { segments: vec![self.read_product(outer.trim())?], side, joined: true });
+            text = inner.trim();
+        }
         let segments =
             text.split("++").map(|product| self.read_product(product.trim())).collect::<Result<_, _>>()?;
-        Ok(Axis { segments, side })
+        axes.push(Axis { segments, side, joined: false });
+        Ok(axes)
     }
 
     fn read_product(&self, text: &str) -> Result<Product, String> {
@@ -198,6 +234,15 @@ impl Symmetries {
     }
 }
 
+/// In front of an axis.
+fn word(side: Side) -> &'static str {
+    match side {
+        Side::Writes => "",
+        Side::Reads => "reads ",
+        Side::Both => "both ",
+    }
+}
+
 /// `name[number]`
 fn sized(text: &str) -> Option<(&str, usize)> {
     let (name, size) = text.strip_suffix(']')?.split_once('[')?;
@@ -217,6 +262,8 @@ q.weight = kv · r · pin[4], reads stream
 v.weight = kv · dv, reads stream
 o.weight = stream, reads kv · r · dv
 qkv.weight = kv · dv ++ kv · dv, reads 1
+fused.weight = kv · (r · pin[4] ++ pin[4] ++ dv), reads stream
+back.weight = stream, reads kv · (r ++ dv)
 norm.running_var (variance) = stream
 emb.weight = pin[11], both stream
 ";
@@ -227,7 +274,11 @@ emb.weight = pin[11], both stream
         assert_eq!(read.to_string(), TEXT);
         assert_eq!(Symmetries::parse(&read.to_string()).unwrap().fingerprint(), read.fingerprint());
         assert_eq!(read.shape(2), [8, 24]);
+        assert_eq!((read.shape(4), read.lengths(4)), (vec![40, 8], vec![2, 20, 8]));
         assert_eq!(read.copies(read.named("r").unwrap()), 2);
+        let mut turned = read.tensors[4].clone();
+        turned.transpose();
+        assert_eq!(read.dimension_texts(&turned), ["reads stream", "kv · (r · pin[4] ++ pin[4] ++ dv)"]);
     }
 
     #[test]
@@ -237,6 +288,8 @@ emb.weight = pin[11], both stream
         )
         .unwrap();
         assert_eq!(read.shape(0), [10, 196]);
+        let marked = Symmetries::parse("\u{feff}symmetries 1\r\nnode c[4]\r\nw=c, pin[2]\r\n").unwrap();
+        assert_eq!((marked.tensors[0].name.as_str(), marked.shape(0)), ("w", vec![4, 2]));
     }
 
     #[test]
@@ -247,7 +300,18 @@ emb.weight = pin[11], both stream
         assert_eq!(error("node h[4]\nw = h[5]"), "line 2: `h` has 4 units, not 5");
         assert_eq!(error("node h[0]\nw = h"), "the node `h` has no units");
         assert_eq!(error("node h[4]"), "no tensor uses the node `h`");
+        for text in ["", "symmetries 1\n", "# nothing\n", "w = pin[3]"] {
+            assert!(error(text).starts_with("there is no node in it"), "{text}");
+        }
+        let large = 1_u64 << 32;
+        let text =
+            format!("node h[{large}]\nnode g[{large}] in h\nw = h · g\nv = h, g · pin[{large}], pin[0]");
+        assert_eq!(error(&text), "`w` has more elements than can be counted");
         let orphan = error("node p[2]\nnode c[3] in p\na = p\nw = c");
         assert!(orphan.contains("`c`, which lies in `p`"), "{orphan}");
+        for text in ["p (p)", "p · (p", "p ++ p · (p)", "(p)"] {
+            let error = error(&format!("node p[2]\nw = {text}"));
+            assert!(error.contains("should be"), "{error}");
+        }
     }
 }
