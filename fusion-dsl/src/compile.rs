@@ -69,7 +69,7 @@ pub fn compile(world: &dyn World, path: &str, text: &str, overrides: &[(String, 
     let mut used: BTreeSet<(UnitId, String)> =
         axes.iter().flat_map(|axis| axis.uses.iter().map(|name| (0, name.clone()))).collect();
     let mut variants = Vec::new();
-    let mut total = 0;
+    let (mut total, mut skipped) = (0, false);
     for sets in sweep::product(&axes) {
         let mut build = Build::new(&program, world, &sources, sets.clone());
         build.check_imports();
@@ -78,6 +78,7 @@ pub fn compile(world: &dyn World, path: &str, text: &str, overrides: &[(String, 
         let raws = build.raws.clone();
         let built = raws.iter().map(|raw| build.node(raw)).collect();
         let (graph, found) = canonical(built, &raws, plugins.clone(), edition, world);
+        skipped |= build.skipped;
         used.append(&mut build.used);
         diagnostics.append(&mut build.diagnostics);
         diagnostics.extend(found);
@@ -96,10 +97,10 @@ pub fn compile(world: &dyn World, path: &str, text: &str, overrides: &[(String, 
     }
     same_targets(&variants, &mut diagnostics);
     let file = program.units.first().map(|unit| (*unit.file).clone());
-    // What a mistake leaves unused or without its seed is not worth a second message.
+    // What a mistake leaves unused or without its seed is not worth a second message; nor is what a loop without turns would use.
     if has_errors(&diagnostics) {
         diagnostics.retain(|diagnostic| diagnostic.code != Code::SameNetwork);
-    } else {
+    } else if !skipped {
         diagnostics.extend(unused(&program, &used));
     }
     diag::sort(&mut diagnostics);

@@ -363,8 +363,11 @@ pub enum NodeKind {
     },
     /// `data`
     Data {
-        /// As written.
+        /// As written; empty for a data set that is made of others.
         source: String,
+        /// Data sets that it is made of, one behind the other.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        sets: Vec<Ref>,
         /// The block.
         settings: Vec<Setting>,
     },

@@ -86,9 +86,13 @@ impl Content<'_> {
                 };
                 json!({ "model": source, "settings": self.settings(settings) })
             }
-            NodeKind::Data { source, settings } => {
+            NodeKind::Data { source, sets, settings } if sets.is_empty() => {
                 json!({ "data": source, "settings": self.settings(settings) })
             }
+            NodeKind::Data { sets, settings, .. } => json!({
+                "sets": sets.iter().map(|set| self.reference(set)).collect::<Vec<_>>(),
+                "settings": self.settings(settings),
+            }),
             NodeKind::Stage(stage) => self.stage(stage),
             NodeKind::Save { input, path, settings, .. } => {
                 json!({ "save": self.reference(input), "path": path, "settings": self.settings(settings) })

@@ -20,6 +20,7 @@ mod lower;
 mod params;
 pub mod parse;
 pub mod print;
+pub mod recipes;
 pub mod render;
 mod resolve;
 pub mod span;

@@ -146,7 +146,11 @@ fn print_item(item: &Item, out: &mut String) {
             settings(&it.settings, out);
         }
         Item::Data(it) => {
-            push(out, &["data ", &it.name.text, " from ", &quote(&it.from.value)]);
+            push(out, &["data ", &it.name.text, " from "]);
+            match &it.from {
+                DataSource::Source(text) => push(out, &[&quote(&text.value)]),
+                DataSource::Sets(sets) => push(out, &["[", &list(sets), "]"]),
+            }
             settings(&it.settings, out);
         }
         Item::Stage(it) => {

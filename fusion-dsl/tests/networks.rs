@@ -318,3 +318,53 @@ fn a_comparison_of_each_holds_for_all() {
         assert!(names.len() >= 2000 && depth <= 14, "{} facts, {depth} deep", names.len());
     }
 }
+
+#[test]
+fn a_data_set_is_made_of_others_in_their_order() {
+    let text = |parts: &str| {
+        format!(
+            "data x from \"digits\"\ndata y from \"spirals\"\ndata both from [{parts}] {{ limit = 5 }}\n\
+             model a from \"a\"\nevaluate e using accuracy {{ from a; data both }}\n"
+        )
+    };
+    let both = graph(&text("x, y"));
+    let sets: Vec<&str> = both
+        .nodes
+        .iter()
+        .filter_map(|node| if let NodeKind::Data { sets, .. } = &node.kind { Some(sets) } else { None })
+        .flatten()
+        .map(|set| both.node(set.node).name.as_str())
+        .collect();
+    assert_eq!(sets, ["x", "y"]);
+    assert_ne!(both.hash(), graph(&text("y, x")).hash(), "the order is content");
+    assert_ne!(both.hash(), graph(&text("x, y, y")).hash());
+    let json = serde_json::to_value(&both).expect("plain data");
+    let back: Graph = serde_json::from_value(json).expect("it reads back");
+    assert_eq!(back.hash(), both.hash());
+    // Those that are made of none look as they did.
+    let plain =
+        graph("data x from \"digits\"\nmodel a from \"a\"\nevaluate e using accuracy { from a; data x }\n");
+    assert!(!serde_json::to_string(&plain).expect("plain data").contains("sets"));
+
+    let written =
+        "fusion 1\n\ndata both from [x, [y for z in zs]] { limit = 5 }\ndata x    from \"digits\"\n";
+    let (file, found) = fusion_dsl::parse(written);
+    assert!(found.is_empty(), "{found:?}");
+    assert_eq!(fusion_dsl::print::print(&file), written);
+    let json = serde_json::to_string(&file).expect("plain data");
+    assert_eq!(fusion_dsl::print::text_from_json(&json).expect("the same tree"), written);
+}
+
+/// `--set` may empty a list: its loop makes nothing, and what is left is whole.
+#[test]
+fn a_loop_over_an_empty_list_makes_nothing() {
+    let text = "fusion 1\nparam seeds: list of count = [1, 2]\nmodel a from \"a\"\n\
+        for s in seeds { average m[s] using mean { from a } }\naverage all using mean { from [a, m[*]] }\nsave all to \"a\"\n";
+    for (given, stages) in [("[]", 1), ("[3]", 2), ("[1, 2, 3]", 4)] {
+        let compiled = compile(&common::full(), "r.fusion", text, &[("seeds".into(), given.into())]);
+        assert!(compiled.diagnostics.is_empty(), "{given}: {:?}", compiled.diagnostics);
+        let nodes = &compiled.variants[0].graph.nodes;
+        let found = nodes.iter().filter(|node| matches!(node.kind, NodeKind::Stage(_))).count();
+        assert_eq!(found, stages, "{given}");
+    }
+}

@@ -59,6 +59,18 @@ pub enum DataError {
         /// What would be right, where known.
         fix: Option<String>,
     },
+    /// Two data sets that another is to be made of do not go together.
+    #[error("`{other}` cannot stand behind `{first}`: {offence}; {fix}")]
+    Parts {
+        /// The one that the others must be like.
+        first: String,
+        /// The one that differs.
+        other: String,
+        /// In what.
+        offence: String,
+        /// What would be right.
+        fix: String,
+    },
     /// Nothing is left of the data.
     #[error("no examples are left of `{name}`: {offence}")]
     Empty {

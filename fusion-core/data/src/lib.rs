@@ -26,6 +26,7 @@ mod sets;
 mod settings;
 mod source;
 mod transform;
+mod union;
 
 pub use batches::{BatchOptions, Batches};
 pub use dataset::{Dataset, buffer};
@@ -36,3 +37,4 @@ pub use places::{Places, Unwatched, Watch};
 pub use prefetch::Prefetch;
 pub use settings::{Augment, DataSettings, Normalize, Partition, Predict, Split, schema};
 pub use source::names;
+pub use union::describe_union;

@@ -10,7 +10,7 @@ use crate::normalize::{self, Statistics};
 use crate::places::{Places, Watch};
 use crate::raw::{Affine, Raw};
 use crate::select::{self, Known, select};
-use crate::settings::{DataSettings, Kind, Normalize};
+use crate::settings::{Augment, DataSettings, Kind, Normalize};
 use crate::source::{Origin, Source};
 use crate::transform;
 
@@ -109,6 +109,45 @@ pub struct Facts {
     pub text: bool,
     /// The files and folders that hold the data.
     pub files: Vec<std::path::PathBuf>,
+    /// The class of each example, where it is known without reading inputs.
+    pub(crate) labels: Option<Vec<u32>>,
+    /// What must be alike in data sets that become one.
+    pub(crate) looks: Looks,
+}
+
+/// How inputs are kept and changed.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Looks {
+    /// Images rather than rows of numbers.
+    pub(crate) images: bool,
+    pub(crate) augment: Augment,
+    pub(crate) normalize: Normalize,
+    pub(crate) mean: Option<Vec<f64>>,
+    pub(crate) std: Option<Vec<f64>>,
+}
+
+impl Looks {
+    /// What decides the normalisation, as far as settings do.
+    pub(crate) fn normalized(&self) -> (Normalize, &Option<Vec<f64>>, &Option<Vec<f64>>) {
+        (self.normalize, &self.mean, &self.std)
+    }
+}
+
+/// How many examples the settings leave, and their classes, as far as that can be known without inputs.
+pub(crate) fn counted(
+    known: Known<'_>,
+    settings: &DataSettings,
+) -> Result<(Option<usize>, Option<Vec<u32>>), DataError> {
+    match known.labels {
+        Some(labels) => {
+            let kept = select(known, settings)?;
+            // Noise changes classes, and is drawn when the data are read.
+            let labels = (settings.label_noise == 0.0).then(|| kept.iter().map(|&at| labels[at]).collect());
+            Ok((Some(kept.len()), labels))
+        }
+        None if !select::needs_labels(settings) => Ok((Some(select::count(known, settings)?), None)),
+        None => Ok((None, None)),
+    }
 }
 
 /// Says what can be said of a source from names and headers; for the planner. It opens files, but reads no more than headers, and of IDX
@@ -135,19 +174,18 @@ pub fn describe(source: &str, settings: &Map<String, Json>, places: &Places) -> 
     if settings.normalize == Normalize::Standard {
         published(&source)?;
     }
-    let known = |len, labels| Known {
-        name: &source.name,
-        len,
-        labels,
-        classes: outline.classes.unwrap_or(0),
-        is_split: source.kind == Kind::Text,
-    };
-    let examples = match (outline.len, outline.labels.as_deref()) {
-        (Some(len), Some(labels)) => Some(select(known(len, Some(labels)), &settings)?.len()),
-        (Some(len), None) if !select::needs_labels(&settings) => {
-            Some(select::count(known(len, None), &settings)?)
+    let (examples, labels) = match outline.len {
+        Some(len) => {
+            let known = Known {
+                name: &source.name,
+                len,
+                labels: outline.labels.as_deref(),
+                classes: outline.classes.unwrap_or(0),
+                is_split: source.kind == Kind::Text,
+            };
+            counted(known, &settings)?
         }
-        _ => None,
+        None => (None, None),
     };
     let shape = if settings.flatten { vec![outline.shape.iter().product()] } else { outline.shape };
     Ok(Facts {
@@ -158,5 +196,13 @@ pub fn describe(source: &str, settings: &Map<String, Json>, places: &Places) -> 
         class_names: outline.names,
         text: source.kind == Kind::Text,
         files: source.files(),
+        labels,
+        looks: Looks {
+            images: matches!(source.kind, Kind::Digits | Kind::Images),
+            augment: settings.augment,
+            normalize: settings.normalize,
+            mean: settings.mean,
+            std: settings.std,
+        },
     })
 }

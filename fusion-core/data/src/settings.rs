@@ -194,6 +194,8 @@ pub(crate) enum Kind {
     Csv,
     Parquet,
     Text,
+    /// Made of other data sets.
+    Union,
 }
 
 impl Kind {
@@ -208,6 +210,7 @@ impl Kind {
             Kind::Csv => "csv",
             Kind::Parquet => "parquet",
             Kind::Text => "text",
+            Kind::Union => "union",
         }
     }
 
@@ -228,6 +231,7 @@ impl Kind {
             Kind::Csv => &[TABLE, &["header"], INPUTS, CLASSES],
             Kind::Parquet => &[TABLE, INPUTS, CLASSES],
             Kind::Text => &[&["context", "stride"]],
+            Kind::Union => &[CLASSES],
         }
     }
 }
@@ -242,6 +246,17 @@ impl DataSettings {
             |name: &str| COMMON.contains(&name) || kind.own().iter().any(|group| group.contains(&name));
         if let Some(stray) = settings.keys().find(|name| !takes(name)) {
             let listed: Vec<&str> = kind.own().iter().flat_map(|group| group.iter().copied()).collect();
+            if kind == Kind::Union {
+                return Err(DataError::setting_fix(
+                    stray,
+                    "data made of other data do not take this setting",
+                    format!(
+                        "set it where those are declared; here are {} and {}",
+                        COMMON.join(", "),
+                        listed.join(", ")
+                    ),
+                ));
+            }
             return Err(DataError::setting_fix(
                 stray,
                 format!("{} data do not take this setting", kind.word()),

@@ -3,7 +3,9 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use fusion_data::{BatchOptions, Batches, DataError, Dataset, Places, Prefetch, Unwatched, buffer, describe};
+use fusion_data::{
+    BatchOptions, Batches, DataError, Dataset, Places, Prefetch, Unwatched, buffer, describe, describe_union,
+};
 use fusion_sdk::batch::{Batch, Targets, Values};
 use serde_json::{Value as Json, json};
 
@@ -275,4 +277,97 @@ fn what_is_missing_says_what_to_do() {
     {
         assert!(error.contains(part), "{error}");
     }
+}
+
+fn labels(data: &Dataset) -> Vec<u32> {
+    data.labels().unwrap().to_vec()
+}
+
+/// The union through both doors: the planner is told what is then there.
+fn union(parts: &[(&str, &str, Json)], settings: Json) -> Result<Dataset, DataError> {
+    let settings = settings.as_object().unwrap();
+    let opened: Vec<Dataset> = parts.iter().map(|(_, source, own)| open(source, own.clone())).collect();
+    let facts: Vec<_> = parts
+        .iter()
+        .map(|(_, source, own)| describe(source, own.as_object().unwrap(), &Places::default()).unwrap())
+        .collect();
+    let told: Vec<_> = parts.iter().zip(&facts).map(|((name, ..), facts)| (*name, facts)).collect();
+    let told = describe_union("all", &told, settings)?;
+    let sets: Vec<_> = parts.iter().zip(&opened).map(|((name, ..), data)| (*name, data)).collect();
+    let data = Dataset::union("all", &sets, settings)?;
+    assert_eq!((told.shape.as_slice(), told.classes), (data.shape(), Some(data.classes())));
+    assert_eq!(told.examples, Some(data.len()));
+    Ok(data)
+}
+
+#[test]
+fn data_sets_stand_behind_each_other() {
+    let fours = ("fours", "digits", json!({ "samples": 300, "only": [4], "flatten": true }));
+    let tenth = (
+        "tenth",
+        "digits",
+        json!({ "samples": 300, "split": { "start": 0.0, "end": 0.1 }, "flatten": true }),
+    );
+    let parts = [fours.clone(), tenth.clone(), fours.clone()];
+    let all = union(&parts, json!({})).unwrap();
+    let each: Vec<Dataset> = parts.iter().map(|(_, source, own)| open(source, own.clone())).collect();
+    assert_eq!(all.len(), each.iter().map(Dataset::len).sum::<usize>());
+    assert_eq!(labels(&all), each.iter().flat_map(labels).collect::<Vec<_>>());
+    let inputs: Vec<f32> = each.iter().flat_map(|data| floats(&self::all(data)).to_vec()).collect();
+    assert_eq!(floats(&self::all(&all)), inputs);
+    assert_ne!(all.fingerprint(), each[0].fingerprint());
+
+    let first = union(&parts, json!({ "limit": 10 })).unwrap();
+    assert_eq!(labels(&first), [4; 10]);
+    let without = union(&parts, json!({ "only": [0, 1] })).unwrap();
+    assert!(labels(&without).iter().all(|class| *class < 2));
+    let clients = json!({ "clients": 3, "partition": "dirichlet", "alpha": 5 });
+    let client = |index: u64| {
+        let mut settings = clients.clone();
+        settings["client"] = index.into();
+        union(&parts, settings).unwrap().len()
+    };
+    assert_eq!((0..3).map(client).sum::<usize>(), all.len());
+    let noisy = union(&parts, json!({ "label_noise": 1 })).unwrap();
+    assert!(labels(&noisy).iter().zip(labels(&all)).all(|(noisy, own)| *noisy != own));
+    // One part is a view of it; numbers as targets can be joined, too.
+    let rows = ("rows", "teacher", json!({ "samples": 20 }));
+    assert_eq!(
+        union(&[rows.clone(), rows], json!({ "split": { "start": 0.5, "end": 1.0 } })).unwrap().len(),
+        20
+    );
+}
+
+#[test]
+fn parts_that_do_not_go_together_are_refused() {
+    let digits = |own: Json| ("digits", "digits", own);
+    let error =
+        |parts: &[(&str, &str, Json)], settings: Json| union(parts, settings).unwrap_err().to_string();
+    let plain = digits(json!({ "samples": 20 }));
+    let found =
+        error(&[plain.clone(), ("flat", "digits", json!({ "samples": 20, "flatten": true }))], json!({}));
+    assert!(
+        found.contains("`flat` cannot stand behind `digits`: an example is [784], there it is [1, 28, 28]"),
+        "{found}"
+    );
+    let spirals = |classes: u32| ("spirals", "spirals", json!({ "samples": 30, "classes": classes }));
+    assert!(error(&[spirals(2), spirals(3)], json!({})).contains("it has 3 classes, there are 2 classes"));
+    let wide = ("gaussians", "gaussians", json!({ "dims": 784, "classes": 10 }));
+    let flat = digits(json!({ "samples": 20, "flatten": true }));
+    assert!(error(&[flat, wide], json!({})).contains("it holds rows of numbers, there are images"));
+    let teacher = ("teacher", "teacher", json!({ "dims": 2 }));
+    assert!(error(&[spirals(2), teacher], json!({})).contains("it has numbers as targets"));
+    let normal = digits(json!({ "samples": 20, "normalize": "standard" }));
+    assert!(error(&[plain.clone(), normal], json!({})).contains("normalised in another way"));
+    let moved = digits(json!({ "samples": 20, "augment": "standard" }));
+    assert!(error(&[plain.clone(), moved], json!({})).contains("`augment`"));
+    // Constants that are computed from different data are known when these are read.
+    let computed = |samples: u32| digits(json!({ "samples": samples, "normalize": "computed" }));
+    assert!(error(&[computed(20), computed(30)], json!({})).contains("by other constants"));
+    assert!(union(&[computed(20), computed(20)], json!({})).is_ok());
+
+    let found = error(std::slice::from_ref(&plain), json!({ "flatten": true }));
+    assert!(found.contains("data made of other data") && found.contains("label_noise"), "{found}");
+    assert!(error(&[], json!({})).contains("made of no data set"));
+    assert!(error(&[plain], json!({ "only": [77] })).contains("there is no class 77"));
 }

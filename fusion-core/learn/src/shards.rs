@@ -71,6 +71,11 @@ impl Shards {
         &self.parts[0].network
     }
 
+    /// From now on tensors with these names have a gradient of zeros, as [`Network::freeze`].
+    pub fn freeze(&mut self, frozen: impl Fn(&str) -> bool) {
+        self.parts.iter_mut().for_each(|part| part.network.freeze(&frozen));
+    }
+
     /// Trainable tensors.
     #[must_use]
     pub fn segments(&self) -> &[Segment] {

@@ -4,7 +4,7 @@ use burn::module::{Module, ModuleVisitor, Param, ParamId};
 use burn::tensor::Tensor;
 use fusion_sdk::objective::{Segment, SegmentKind};
 
-use crate::initial::{Place, Start};
+use crate::initial::{Fans, Place, Start};
 
 /// What a tensor is in its network; decides how models are averaged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
@@ -60,6 +60,10 @@ pub(crate) struct Slot {
     pub len: usize,
     /// How its initial values are drawn.
     pub initial: Start,
+    /// Of a linear layer or convolution.
+    pub fans: Option<Fans>,
+    /// Whether it has no gradient.
+    pub frozen: bool,
     /// Of the parameter in the module.
     pub id: ParamId,
 }
@@ -112,8 +116,14 @@ pub(crate) trait Naming {
 impl Layout {
     /// Walks over a module.
     pub(crate) fn of<M: Module>(module: &M, naming: &dyn Naming) -> Layout {
-        let mut walk =
-            Walk { naming, path: Vec::new(), fan_in: 1, layers: Vec::new(), layout: Layout::default() };
+        let mut walk = Walk {
+            naming,
+            path: Vec::new(),
+            fan_in: 1,
+            fan_out: 1,
+            layers: Vec::new(),
+            layout: Layout::default(),
+        };
         module.visit(&mut walk);
         walk.layout
     }
@@ -139,6 +149,7 @@ struct Walk<'a> {
     path: Vec<(String, String)>,
     /// Of the last weight, for the bias behind it.
     fan_in: usize,
+    fan_out: usize,
     /// Names of layers in order.
     layers: Vec<String>,
     layout: Layout,
@@ -171,11 +182,21 @@ impl ModuleVisitor for Walk<'_> {
         let transposed = D == 2 && matches!(container, "Struct:Linear" | "Struct:Recurrence");
         match (kind, container) {
             (SegmentKind::Weight, "Struct:Conv2d") => {
-                self.fan_in = shape[1..].iter().fold(1, |fan, &n| fan.saturating_mul(n))
+                let area = shape[2..].iter().fold(1_usize, |area, &n| area.saturating_mul(n));
+                self.fan_in = shape[1].saturating_mul(area);
+                self.fan_out = shape[0].saturating_mul(area);
             }
-            (SegmentKind::Weight, _) => self.fan_in = shape[0],
+            (SegmentKind::Weight, _) => {
+                self.fan_in = shape[0];
+                self.fan_out = shape.get(1).copied().unwrap_or(1);
+            }
             _ => {}
         }
+        let fans = matches!(container, "Struct:Linear" | "Struct:Conv2d").then_some(Fans {
+            fan_in: self.fan_in,
+            fan_out: self.fan_out,
+            bias: kind == SegmentKind::Bias,
+        });
         let place = Place { name: &name, container, field, fan_in: self.fan_in };
         let initial = self.naming.start(&place);
 
@@ -198,6 +219,7 @@ impl ModuleVisitor for Walk<'_> {
             self.layout.segments.push(Segment { name: name.clone(), start, len, kind, layer });
         }
         let id = param.id;
-        self.layout.slots.push(Slot { name, shape, transposed, part, start, len, initial, id });
+        let frozen = false;
+        self.layout.slots.push(Slot { name, shape, transposed, part, start, len, initial, fans, frozen, id });
     }
 }

@@ -38,6 +38,7 @@ pub use correct::{Change, Correct, Goal};
 pub use error::{ArchitectureError, Candidates, NetworkError, StateError};
 pub use fit::{Fit, Foreign};
 pub use graph::{CapturedNetwork, CapturedTap, CapturedTensor, Constant};
+pub use initial::Init;
 pub use layout::{Role, TensorSpec};
 pub use moments::Moments;
 pub use network::{Feature, Network, Norm, Step, StepOptions};

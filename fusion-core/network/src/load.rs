@@ -7,7 +7,7 @@ use crate::architecture::Model;
 use crate::layout::{Part, Slot};
 
 /// A module with these values on a device. Without statistics, running ones stay as they are: unset. On a device with autodiff
-/// weights require gradients.
+/// weights require gradients, but those of frozen slots.
 pub(crate) fn load(
     module: Model,
     slots: &[Slot],
@@ -37,7 +37,9 @@ impl ModuleMapper for Loader<'_> {
         };
         let tensor =
             Tensor::<D>::from_data(TensorData::new(values.to_vec(), slot.shape.clone()), self.device);
-        let tensor = if self.train && slot.part == Part::Weights { tensor.require_grad() } else { tensor };
+        // What needs no gradient, and what lies before it all the way, is no work on the way back.
+        let learns = self.train && slot.part == Part::Weights && !slot.frozen;
+        let tensor = if learns { tensor.require_grad() } else { tensor };
         Param::initialized(param.id, tensor)
     }
 }
@@ -68,6 +70,9 @@ impl ModuleVisitor for Gatherer<'_> {
             return;
         }
         let target = &mut self.gradient[slot.range()];
+        if slot.frozen {
+            return target.fill(0.0);
+        }
         match param.val().grad_remove(&mut self.gradients) {
             Some(tensor) => {
                 let read = tensor.try_into_data().map_err(|error| error.to_string()).and_then(|data| {

@@ -11,7 +11,7 @@ use crate::check;
 use crate::error::{NetworkError, StateError};
 use crate::graph::{self, CapturedNetwork};
 use crate::layers::{BatchStatistic, Input, Pass};
-use crate::layout::Layout;
+use crate::layout::{Layout, Part};
 use crate::load;
 use crate::loss;
 use crate::state::{Flat, State};
@@ -112,6 +112,20 @@ impl Network {
     #[must_use]
     pub fn statistics_len(&self) -> usize {
         self.layout.statistics
+    }
+
+    /// Names of the running statistics and where they lie in the flat statistics; empty without BatchNorm.
+    pub fn statistics(&self) -> impl Iterator<Item = (&str, std::ops::Range<usize>)> {
+        let slots = self.layout.slots.iter().filter(|slot| slot.part == Part::Statistics);
+        slots.map(|slot| (slot.name.as_str(), slot.range()))
+    }
+
+    /// From now on tensors with these names have a gradient of zeros, which costs nothing; layers before the first that learns cost no way
+    /// back. Names of no weights are passed over. Without one that learns [`Network::gradient`] fails.
+    pub fn freeze(&mut self, frozen: impl Fn(&str) -> bool) {
+        for slot in &mut self.layout.slots {
+            slot.frozen = slot.part == Part::Weights && frozen(&slot.name);
+        }
     }
 
     /// Puts a state into flat vectors, bit by bit. Counters are left out: see [`State::batches_tracked`].

@@ -204,6 +204,26 @@ binary_ops! {
     Div "/" 6;
 }
 
+impl Expr {
+    /// Whether any name stands in it: its value is not what is written alone.
+    pub(crate) fn has_names(&self) -> bool {
+        match &self.kind {
+            ExprKind::Number(_) | ExprKind::Quantity { .. } | ExprKind::Bool(_) => false,
+            ExprKind::Text(text) => text.contains('{'),
+            ExprKind::Ref(_) => true,
+            ExprKind::List(items) => items.iter().any(Expr::has_names),
+            ExprKind::Comprehension { source, .. } => source.has_names(),
+            ExprKind::Call(call) => call.args.iter().any(|arg| arg.value.has_names()),
+            ExprKind::Range { start, end, .. } => start.has_names() || end.has_names(),
+            ExprKind::Unary { operand, .. } => operand.has_names(),
+            ExprKind::Binary { left, right, .. } => left.has_names() || right.has_names(),
+            ExprKind::Conditional { then, condition, otherwise } => {
+                [then, condition, otherwise].into_iter().any(|part| part.has_names())
+            }
+        }
+    }
+}
+
 impl Reference {
     /// The name, if it is nothing but one name without an index: a bare word may also be a word of a closed list.
     pub fn bare(&self) -> Option<&Name> {

@@ -146,19 +146,29 @@ impl ModelSource {
     }
 }
 
-/// `data held_out from "cifar10:train" { split = 90%..100% }`
+/// `data held_out from "cifar10:train" { split = 90%..100% }`, `data all from [fours, tenth]`
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Data {
     /// The name bound.
     pub name: Name,
-    /// As written.
-    pub from: Text,
+    /// Where it comes from.
+    pub from: DataSource,
     /// The block.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub settings: Vec<Field>,
     /// The item.
     #[serde(skip)]
     pub span: Span,
+}
+
+/// Where a data set comes from.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub enum DataSource {
+    /// `from "digits:train"`, as written
+    Source(Text),
+    /// `from [fours, tenth]`: other data sets, one behind the other
+    Sets(Vec<Expr>),
 }
 
 /// `average merged using ties { … }`

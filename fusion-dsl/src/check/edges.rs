@@ -18,6 +18,8 @@ pub(crate) struct Wiring {
     pub(crate) edges: Vec<Edge>,
     /// Roles with an input that is broken: their counts are not checked.
     pub(crate) broken: Vec<String>,
+    /// Roles and places of lists without elements.
+    pub(crate) empty: Vec<(String, Span)>,
     /// There was an unknown role: what misses may be what it was meant to be.
     pub(crate) unknown_role: bool,
 }
@@ -85,7 +87,10 @@ impl Build<'_> {
         make: impl Fn(Ref, Span) -> Edge,
     ) {
         let inputs = self.inputs(place, operand);
-        if inputs.is_empty() || inputs.iter().any(|(input, _)| input.is_none()) {
+        if inputs.is_empty() {
+            wiring.empty.push((role.to_owned(), operand.span));
+        }
+        if inputs.iter().any(|(input, _)| input.is_none()) {
             wiring.broken.push(role.to_owned());
         }
         for (input, span) in inputs {
@@ -246,14 +251,21 @@ impl Build<'_> {
                 if wiring.unknown_role {
                     continue;
                 }
-                let diagnostic = match (role, count) {
-                    ("base", 0) => Diagnostic::new(
+                let empty = wiring.empty.iter().find(|(of, _)| of == role).map(|(_, span)| *span);
+                let diagnostic = match (role, count, empty) {
+                    (_, _, Some(span)) => Diagnostic::new(
+                        if count == 0 { Code::MissingEdge } else { Code::TooFewInputs },
+                        span,
+                        format!("`{}` needs {}, there {} {count}", owner.name, amount(port), are(count)),
+                    )
+                    .label("there is nothing in it"),
+                    ("base", 0, None) => Diagnostic::new(
                         Code::MissingBase,
                         name_span,
                         format!("`{}` needs a base model", owner.name),
                     )
                     .help("name the model that the others were trained from: `base NAME`"),
-                    (_, 0) => Diagnostic::new(
+                    (_, 0, None) => Diagnostic::new(
                         Code::MissingEdge,
                         name_span,
                         format!("`{}` needs {}", owner.name, amount(port)),

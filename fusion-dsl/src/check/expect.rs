@@ -168,8 +168,8 @@ impl Build<'_> {
                 return Typed::Poison;
             }
             if fits {
-                // One number stands for as many as there are on the other side.
-                let count = a.len().max(b.len());
+                // One number stands for as many as there are on the other side, which may be none: then all of them hold.
+                let count = if a.is_empty() || b.is_empty() { 0 } else { a.len().max(b.len()) };
                 let at =
                     |list: &[Formula], index: usize| list[if list.len() == 1 { 0 } else { index }].clone();
                 let mut formulas: Vec<Formula> =

@@ -37,11 +37,11 @@ impl Build<'_> {
         if let Some((scores, family)) = self.measured(place, reference) {
             // Scores are named after what was measured.
             let of = Reference { path: family, index: Some(index.clone()), tail: Vec::new(), span };
-            let members = match self.resolve(place, &of) {
-                Target::Node(node, _) => vec![Val::Node(node)],
-                Target::Value(Val::List(items)) => items.to_vec(),
+            let (members, several) = match self.resolve(place, &of) {
+                Target::Node(node, _) => (vec![Val::Node(node)], false),
+                Target::Value(Val::List(items)) => (items.to_vec(), true),
                 Target::Poison => return Some(Typed::Poison),
-                Target::Word(_) | Target::Value(_) => Vec::new(),
+                Target::Word(_) | Target::Value(_) => (Vec::new(), false),
             };
             let formulas: Vec<Formula> = members
                 .iter()
@@ -53,7 +53,9 @@ impl Build<'_> {
                     Formula::Fact { node: scores.node, fact: words.join("."), span }
                 })
                 .collect();
-            if formulas.len() != members.len() || formulas.is_empty() {
+            // Of a loop without turns everything holds.
+            let nothing = several && members.is_empty() && matches!(index, Index::All);
+            if formulas.len() != members.len() || (formulas.is_empty() && !nothing) {
                 let message = format!("`{}` are no results that were measured", of.path);
                 self.say(Diagnostic::new(Code::UnknownFact, of.path.span, message));
                 return Some(Typed::Poison);
@@ -68,6 +70,9 @@ impl Build<'_> {
         }
         let all = Reference { tail: Vec::new(), ..reference.clone() };
         let Target::Value(Val::List(members)) = self.resolve(place, &all) else { return Some(Typed::Poison) };
+        if let (true, Some(last)) = (members.is_empty(), reference.tail.last()) {
+            return Some(Typed::Each { formulas: Vec::new(), bytes: last.text == "bytes" });
+        }
         if members.is_empty() || !members.iter().all(|member| matches!(member, Val::Node(_))) {
             return Some(Typed::Known(Val::List(members))).filter(|_| reference.tail.is_empty());
         }

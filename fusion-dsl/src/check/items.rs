@@ -73,11 +73,61 @@ impl Build<'_> {
     fn data(&mut self, place: &Place, it: &ast::Data) -> Option<NodeKind> {
         let block = self.world.data_settings();
         let settings = self.block(place, block, "data", &it.settings, it.name.span);
-        let source = self.interpolate(place, &it.from.value, it.from.span)?;
+        let from = match &it.from {
+            ast::DataSource::Source(from) => from,
+            ast::DataSource::Sets(parts) => {
+                let sets = self.sets(place, it, parts)?;
+                return Some(NodeKind::Data { source: String::new(), sets, settings });
+            }
+        };
+        let source = self.interpolate(place, &from.value, from.span)?;
         // A built-in set is no file beside the recipe.
         let built_in = block.is_some_and(|block| block.sources().contains(&source.as_str()));
         let source = if built_in { source } else { join(&self.unit(place.unit).folder, &source) };
-        Some(NodeKind::Data { source, settings })
+        Some(NodeKind::Data { source, sets: Vec::new(), settings })
+    }
+
+    /// The data sets that another is made of; `None` if any is none, which has been reported.
+    fn sets(&mut self, place: &Place, it: &ast::Data, parts: &[ast::Expr]) -> Option<Vec<Ref>> {
+        let mut sets = Vec::new();
+        let mut broken = false;
+        for part in parts {
+            if let ast::ExprKind::Text(text) = &part.kind {
+                let message = "data sets are joined by their names, not by their sources";
+                let diagnostic = Diagnostic::new(Code::WrongSpace, part.span, message)
+                    .help(format!("give it a name first: `data NAME from \"{text}\"`"));
+                self.say(diagnostic);
+                broken = true;
+                continue;
+            }
+            for (input, span) in self.inputs(place, part) {
+                match input.filter(|input| self.is_data(input, span)) {
+                    Some(input) => sets.push(input),
+                    None => broken = true,
+                }
+            }
+        }
+        if sets.is_empty() && !broken {
+            let message = format!("there is nothing to make `{}` of", it.name.text);
+            let span = parts.first().map_or(it.name.span, |part| part.span);
+            self.say(
+                Diagnostic::new(Code::MissingEdge, span, message)
+                    .help(format!("name the data sets: `data {} from [A, B]`", it.name.text)),
+            );
+            broken = true;
+        }
+        (!broken).then_some(sets)
+    }
+
+    fn is_data(&mut self, input: &Ref, span: Span) -> bool {
+        if self.space(input) == Space::Dataset {
+            return true;
+        }
+        let message = format!("data sets are made of data sets, this is {}", self.describe(input));
+        let diagnostic = Diagnostic::new(Code::WrongSpace, span, message)
+            .secondary(self.raw(input.node).name_span, "declared here");
+        self.say(diagnostic);
+        false
     }
 
     /// The settings of a block that has a table in the world, or is not checked without one.
@@ -154,7 +204,7 @@ impl Build<'_> {
         let settings = self.block(place, self.world.report_settings(), "report", &it.settings, it.to.span);
         let path = self.target(place, &it.to);
         let mut inputs = Vec::new();
-        let mut broken = it.what.is_empty();
+        let mut broken = false;
         for what in &it.what {
             for (input, span) in self.inputs(place, what) {
                 match input.filter(|input| self.reports(input, span)) {
@@ -163,11 +213,11 @@ impl Build<'_> {
                 }
             }
         }
-        if it.what.is_empty() {
+        if inputs.is_empty() && !broken {
             let message = "there is nothing to report";
-            self.say(
-                Diagnostic::new(Code::MissingEdge, it.to.span, message).help("`report [NAME] to \"…\"`"),
-            );
+            let span = it.what.first().map_or(it.to.span, |what| what.span);
+            self.say(Diagnostic::new(Code::MissingEdge, span, message).help("`report [NAME] to \"…\"`"));
+            broken = true;
         }
         if broken { None } else { Some(NodeKind::Report { inputs, path: path?, settings }) }
     }

@@ -87,6 +87,15 @@ impl Kind {
         matches!(self, Kind::Of(ParamKind::Number | ParamKind::Fraction | ParamKind::Count))
     }
 
+    /// The type of a list's elements.
+    pub(crate) fn element(&self) -> Option<Kind> {
+        match self {
+            Kind::Of(ParamKind::List(inner)) => Some(Kind::Of((**inner).clone())),
+            Kind::List(inner) => Some((**inner).clone()),
+            _ => None,
+        }
+    }
+
     /// Whether words are values of it.
     pub(crate) fn takes_words(&self) -> bool {
         match self {

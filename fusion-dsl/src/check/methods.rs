@@ -4,6 +4,7 @@ use crate::ast;
 use crate::codes::Code;
 use crate::descriptor::{MethodDescriptor, Verb};
 use crate::diag::Diagnostic;
+use crate::recipes;
 use crate::resolve::build::{Build, Place};
 use crate::resolve::scope::Binding;
 use crate::suggest;
@@ -150,7 +151,9 @@ impl<'a> Build<'a> {
         let written = using.dotted();
         let near = suggest::closest(&written, known.iter().map(String::as_str))
             .or_else(|| suggest::closest(id, all.iter().map(String::as_str)));
-        if let Some(near) = near {
+        if let Some(recipe) = recipes::recipe(&written) {
+            diagnostic = diagnostic.help(recipe);
+        } else if let Some(near) = near {
             diagnostic = diagnostic.help(format!("did you mean `{near}`?"));
             // Only within the verb is it the whole fix.
             if known.iter().any(|name| name == near) {

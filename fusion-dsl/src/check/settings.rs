@@ -1,6 +1,6 @@
 //! `name = value` against a parameter schema.
 
-use crate::ast::{Expr, Field};
+use crate::ast::{Expr, ExprKind, Field};
 use crate::codes::Code;
 use crate::descriptor::{ParamKind, ParamSpec, Port};
 use crate::diag::Diagnostic;
@@ -115,14 +115,30 @@ impl Build<'_> {
         value
     }
 
-    /// The value of an expression where words of a list are due: the list's words come before the recipe's names.
+    /// The value of an expression where words of a list are due: the list's words come before the recipe's names, also in both branches
+    /// of a condition and in the elements of a list.
     pub(crate) fn worded(&mut self, place: &Place, kind: &Kind, expr: &Expr) -> Val {
+        if !kind.takes_words() {
+            return self.eval(place, expr);
+        }
         if let (Kind::Of(ParamKind::Word(words)), Some(name)) = (kind, expr.bare())
             && words.iter().any(|(word, _)| *word == name.text)
         {
             return Val::Word(name.text.clone());
         }
-        self.eval(place, expr)
+        match (&expr.kind, kind.element()) {
+            (ExprKind::Conditional { then, condition, otherwise }, _) => {
+                self.deeper(expr.span, |build| match build.branch(place, then, condition, otherwise) {
+                    Some(chosen) => build.worded(place, kind, chosen),
+                    None => Val::Poison,
+                })
+            }
+            (ExprKind::List(items), Some(element)) => self.deeper(expr.span, |build| {
+                let values: Vec<Val> = items.iter().map(|item| build.worded(place, &element, item)).collect();
+                Val::List(values.into())
+            }),
+            _ => self.eval(place, expr),
+        }
     }
 
     fn in_bounds(&mut self, spec: &ParamSpec, value: &Val, span: Span) -> bool {

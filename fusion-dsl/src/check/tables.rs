@@ -55,9 +55,21 @@ pub(crate) fn model() -> Vec<ParamSpec> {
     ]
 }
 
+/// Ways to draw the first weights of linear layers and convolutions.
+pub(crate) const INITS: [(&str, &str); 4] = [
+    ("usual", "as each architecture's page says; for linear layers that is `pytorch`"),
+    ("pytorch", "uniform up to 1/√fan_in, biases too: PyTorch's `nn.Linear` and `nn.Conv2d`"),
+    ("he", "normal with variance 2/fan_in, biases 0 (He et al., 2015)"),
+    ("xavier", "uniform with variance 2/(fan_in + fan_out), biases 0 (Glorot and Bengio, 2010)"),
+];
+
 /// The block of `model … of`.
 pub(crate) fn fresh() -> Vec<ParamSpec> {
-    vec![spec("seed", ParamKind::Seed, "starts the random stream of the initial weights")]
+    let inits = INITS.iter().map(|(word, doc)| ((*word).to_owned(), (*doc).to_owned())).collect();
+    vec![
+        spec("seed", ParamKind::Seed, "starts the random stream of the initial weights"),
+        spec("init", ParamKind::Word(inits), "how the initial weights are drawn"),
+    ]
 }
 
 /// The block of `model … of … from`.

@@ -76,19 +76,32 @@ impl Build<'_> {
                 self.checked(Code::TypeMismatch, expr.span, value::binary(op.word(), &a, &b))
             }
             ExprKind::Conditional { then, condition, otherwise } => {
-                let chosen = match self.operand(place, condition) {
-                    Val::Bool(true) => then,
-                    Val::Bool(false) => otherwise,
-                    Val::Poison => return Val::Poison,
-                    other => {
-                        let message = format!("a condition is true or false, this is {}", other.kind());
-                        self.say(Diagnostic::new(Code::TypeMismatch, condition.span, message));
-                        return Val::Poison;
-                    }
-                };
-                self.eval(place, chosen)
+                match self.branch(place, then, condition, otherwise) {
+                    Some(chosen) => self.eval(place, chosen),
+                    None => Val::Poison,
+                }
             }
             _ => self.eval(place, expr),
+        }
+    }
+
+    /// The branch that a condition takes; `None` if it is none, which has been reported.
+    pub(crate) fn branch<'e>(
+        &mut self,
+        place: &Place,
+        then: &'e Expr,
+        condition: &Expr,
+        otherwise: &'e Expr,
+    ) -> Option<&'e Expr> {
+        match self.operand(place, condition) {
+            Val::Bool(true) => Some(then),
+            Val::Bool(false) => Some(otherwise),
+            Val::Poison => None,
+            other => {
+                let message = format!("a condition is true or false, this is {}", other.kind());
+                self.say(Diagnostic::new(Code::TypeMismatch, condition.span, message));
+                None
+            }
         }
     }
 

@@ -5,7 +5,7 @@ use crate::parse::scan::{Kind, Token};
 /// Words after which `[` and `(` open a value rather than index or call the word.
 const BEFORE_VALUE: &[&str] = &[
     "in", "and", "or", "not", "if", "else", "of", "layers", "tensors", "for", "report", "expect", "between",
-    "with",
+    "with", "from",
 ];
 
 /// Prints tokens on one line. Line breaks and comments are skipped, and so are separators before a closing bracket.

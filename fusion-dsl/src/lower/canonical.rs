@@ -41,7 +41,7 @@ pub(crate) fn canonical(
         .map(|node| {
             node.unwrap_or_else(|| Node {
                 name: String::new(),
-                kind: NodeKind::Data { source: String::new(), settings: Vec::new() },
+                kind: NodeKind::Data { source: String::new(), sets: Vec::new(), settings: Vec::new() },
                 span: crate::span::Span::NONE,
                 name_span: crate::span::Span::NONE,
             })

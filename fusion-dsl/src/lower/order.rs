@@ -11,7 +11,10 @@ pub(crate) fn each_input(node: &mut Node, f: &mut dyn FnMut(&mut NodeId)) {
             }
             in_settings(settings, f);
         }
-        NodeKind::Data { settings, .. } => in_settings(settings, f),
+        NodeKind::Data { sets, settings, .. } => {
+            sets.iter_mut().for_each(|set: &mut Ref| f(&mut set.node));
+            in_settings(settings, f);
+        }
         NodeKind::Stage(stage) => {
             for edge in &mut stage.edges {
                 f(&mut edge.input.node);

@@ -498,6 +498,14 @@ pub(crate) fn quote(value: &str) -> String {
     out
 }
 
+/// What stands in a list; one that is made by a loop is its only element.
+fn elements(list: Expr) -> Vec<Expr> {
+    match list.kind {
+        ExprKind::List(elements) => elements,
+        kind => vec![Expr { kind, ..list }],
+    }
+}
+
 /// What an item is made of, in the order in which the grammar has it.
 #[derive(Default)]
 struct Parts {
@@ -554,7 +562,13 @@ impl Parts {
                 };
                 Item::Model(Model { name: names.next()?, index, source, settings, span })
             }
-            Rule::data => Item::Data(Data { name: names.next()?, from: texts.next()?, settings, span }),
+            Rule::data => {
+                let from = match self.list {
+                    Some(list) => DataSource::Sets(elements(list)),
+                    None => DataSource::Source(texts.next()?),
+                };
+                Item::Data(Data { name: names.next()?, from, settings, span })
+            }
             Rule::stage => {
                 let (verb, verb_span) = self.verb?;
                 let name = names.next()?;
@@ -563,8 +577,7 @@ impl Parts {
             Rule::save => Item::Save(Save { what: self.reference?, to: texts.next()?, settings, span }),
             Rule::report => {
                 let what = match (self.list, self.reference) {
-                    (Some(Expr { kind: ExprKind::List(elements), .. }), _) => elements,
-                    (Some(list), _) => vec![list],
+                    (Some(list), _) => elements(list),
                     (None, reference) => {
                         let reference = reference?;
                         let span = reference.span;

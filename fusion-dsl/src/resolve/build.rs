@@ -64,6 +64,8 @@ pub(crate) struct Build<'a> {
     pub(crate) used: BTreeSet<(UnitId, String)>,
     pub(crate) depth: usize,
     pub(crate) overflow: bool,
+    /// A loop ran over nothing: what its body uses is not known to be used.
+    pub(crate) skipped: bool,
     /// Turns of loops and comprehensions that may still be made.
     pub(crate) turns_left: usize,
     suggestions: usize,
@@ -107,6 +109,7 @@ impl<'a> Build<'a> {
             used: BTreeSet::new(),
             depth: 0,
             overflow: false,
+            skipped: false,
             turns_left: 10 * MAX_NODES,
             suggestions: 0,
         };

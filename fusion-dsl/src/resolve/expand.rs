@@ -70,6 +70,9 @@ impl<'a> Build<'a> {
             return;
         }
         let Some(count) = self.count(place, &over, &it.over) else { return };
+        if count == 0 {
+            self.nothing(place.unit, it);
+        }
         for turn in 0..count {
             if self.overflow {
                 return;
@@ -96,7 +99,24 @@ impl<'a> Build<'a> {
         }
     }
 
-    /// How often something runs, checked against the limit; complains where it is not a list or range.
+    /// The families of a loop without turns: there are no members, which is not the same as a mistake.
+    fn nothing(&mut self, unit: UnitId, it: &'a For) {
+        for item in &it.items {
+            let name = match item {
+                Item::Model(model) if model.index.is_some() => &model.name,
+                Item::Stage(stage) if stage.index.is_some() => &stage.name,
+                Item::For(inner) => {
+                    self.nothing(unit, inner);
+                    continue;
+                }
+                _ => continue,
+            };
+            self.families.entry((unit, name.text.clone())).or_default();
+        }
+    }
+
+    /// How often something runs, checked against the limit; complains where it is not a list or range. None at all is a mistake only where
+    /// nothing but numbers stand: a list or an end that has a name may come from `--set`.
     pub(crate) fn count(&mut self, place: &Place, over: &Val, expr: &Expr) -> Option<usize> {
         let count = match over.count() {
             Some(count) => count,
@@ -115,6 +135,10 @@ impl<'a> Build<'a> {
                 return None;
             }
         };
+        if count == 0 && expr.has_names() {
+            self.skipped = true;
+            return Some(0);
+        }
         if count == 0 {
             let message = "the loop runs over nothing";
             self.say(

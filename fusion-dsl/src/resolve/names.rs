@@ -303,12 +303,16 @@ impl Build<'_> {
                     return Target::Node(Ref { node: *node, part: None }, reference.tail.clone());
                 }
                 let known: Vec<String> = members.keys().map(|it| format!("{}[{it}]", name.text)).collect();
+                let note = match known.is_empty() {
+                    true => "the loop that makes them runs over nothing".to_owned(),
+                    false => format!("there are {}", suggest::list(known.iter().map(String::as_str), 5)),
+                };
                 let diagnostic = Diagnostic::new(
                     Code::IndexOutOfRange,
                     expr.span,
                     format!("there is no `{}[{member}]`", name.text),
                 )
-                .note(format!("there are {}", suggest::list(known.iter().map(String::as_str), 5)));
+                .note(note);
                 self.say(diagnostic);
                 Target::Poison
             }

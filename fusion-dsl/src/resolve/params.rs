@@ -69,7 +69,7 @@ impl<'a> Build<'a> {
             && let Some(field) = fields.iter().find(|field| field.name.text == name)
         {
             let place = self.top(parent);
-            let value = self.eval(&place, &field.value);
+            let value = self.worded(&place, &kind, &field.value);
             return self.fit(&place, &kind, value, field.value.span, &format!("`{name}`"));
         }
         let Some(default) = &param.default else {
@@ -84,7 +84,7 @@ impl<'a> Build<'a> {
             return Val::Poison;
         };
         let place = self.top(unit);
-        let value = self.eval(&place, default);
+        let value = self.worded(&place, &kind, default);
         self.fit(&place, &kind, value, default.span, &format!("`{name}`"))
     }
 

@@ -94,6 +94,7 @@ pub(crate) fn identity(setup: &Setup<'_>, timeline: &Timeline, start: &Flat) -> 
         "version": 1,
         "identity": setup.identity,
         "common": params.common,
+        "frozen": setup.frozen,
         "parallel": params.parallel,
         "rule": format!("{:?}", params.rule),
         "rate": params.rate,

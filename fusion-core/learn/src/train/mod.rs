@@ -9,6 +9,7 @@
 
 mod checkpoint;
 mod error;
+mod frozen;
 mod gradients;
 mod history;
 mod methods;
@@ -24,6 +25,7 @@ mod workers;
 
 pub use checkpoint::Resume;
 pub use error::TrainError;
+pub use frozen::Frozen;
 pub use gradients::{Gradients, Score, StepLoss};
 pub use history::{Epoch, History, Point};
 pub use methods::{METHODS, methods};

@@ -15,6 +15,7 @@ use crate::shards::Shards;
 
 use super::checkpoint::Resume;
 use super::error::TrainError;
+use super::frozen::Frozen;
 use super::gradients::{Gradients, Score, StepLoss};
 use super::params::TrainParams;
 use super::session::{Setup, Trained, run};
@@ -32,6 +33,8 @@ pub struct Job<'a> {
     pub params: &'a TrainParams,
     /// What is recorded.
     pub collects: &'a [Collect],
+    /// What does not learn, as the settings' `frozen` says; the networks may have been told of it (`Shards::freeze`).
+    pub frozen: &'a Frozen,
     /// Examples to train on.
     pub data: &'a Arc<Dataset>,
     /// Examples to validate on.
@@ -67,6 +70,7 @@ pub fn train(networks: &mut [Shards], start: &Flat, job: &Job<'_>) -> Result<Tra
     let setup = Setup {
         params: job.params,
         collects: job.collects,
+        frozen: job.frozen,
         validated: job.validate.is_some(),
         identity: &identity,
         resume: job.resume,

@@ -45,6 +45,9 @@ pub struct CommonParams {
     /// stop when the validation loss has not fallen for this long, and take the weights where it was lowest; needs `validate`
     #[param(unit = span)]
     pub early_stopping: Option<Span>,
+    /// layers or patterns of tensors that do not learn, as in `on`: `["layers.0", "*.bias"]`; a layer stands for all tensors in it, running
+    /// statistics among them (default: all learn)
+    pub frozen: Option<Vec<String>>,
 }
 
 /// Settings of `sgd`.

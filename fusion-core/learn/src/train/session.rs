@@ -3,6 +3,7 @@
 mod begin;
 mod note;
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use fusion_network::Flat;
@@ -13,6 +14,7 @@ use crate::record::{Collect, Recorder, Seen};
 
 use super::checkpoint::{self, Resume};
 use super::error::TrainError;
+use super::frozen::{Frozen, Held};
 use super::gradients::{Gradients, StepLoss};
 use super::history::{History, Meter};
 use super::params::TrainParams;
@@ -30,6 +32,8 @@ pub struct Setup<'a> {
     pub params: &'a TrainParams,
     /// What is recorded.
     pub collects: &'a [Collect],
+    /// What does not learn: [`TrainParams`]' `frozen` as places, which only who knows the network can tell.
+    pub frozen: &'a Frozen,
     /// Whether [`Gradients::validate`] gives a score.
     pub validated: bool,
     /// Names the run in checkpoints, beside its settings: everything else that its result depends on, such as the seed.
@@ -109,6 +113,7 @@ struct Session<'a> {
     patience: Option<u64>,
     stride: u64,
     workers: Workers,
+    held: Arc<Held>,
     /// The replicas' mean, for those who look at it; not used for one.
     mean: Flat,
     /// Since the last report.
@@ -125,6 +130,7 @@ impl<'a> Session<'a> {
         self.update(learners, step, rate)?;
         self.state.done += 1;
         self.state.linked.exchange(self.state.done, &mut self.state.replicas);
+        self.state.replicas.iter_mut().for_each(|replica| self.held.restore(replica));
         self.record();
         let seconds = begun.elapsed().as_secs_f64();
         for meter in [&mut self.state.point, &mut self.state.epoch, &mut self.report] {
@@ -143,8 +149,9 @@ impl<'a> Session<'a> {
         step: u64,
         rate: f64,
     ) -> Result<(), TrainError> {
-        let common = &self.setup.params.common;
+        let (common, held) = (&self.setup.params.common, Arc::clone(&self.held));
         let advance = |replica: &mut Replica| {
+            held.still(&mut replica.gradient);
             if let Some(max) = common.clip_value {
                 clip_value(&mut replica.gradient, max as f32);
             }
@@ -152,6 +159,7 @@ impl<'a> Session<'a> {
                 clip_norm(&mut replica.gradient, max);
             }
             replica.optimizer.step(rate, &mut replica.weights, &replica.gradient);
+            held.restore(replica);
         };
         if let ([learner], [replica]) = (&mut *learners, &mut self.state.replicas[..]) {
             let Replica { weights, statistics, gradient, .. } = &mut *replica;
@@ -197,6 +205,7 @@ impl<'a> Session<'a> {
         for recorder in recorders.iter_mut().filter(|recorder| recorder.acts() && recorder.due(*done)) {
             if let [replica] = &mut replicas[..] {
                 recorder.act(&mut replica.weights, &mut replica.optimizer);
+                self.held.restore(replica);
             }
         }
         let seen = seen(replicas, &mut self.mean);
@@ -227,16 +236,19 @@ impl<'a> Session<'a> {
 
     fn finish(mut self) -> Result<Trained, TrainError> {
         let state = &mut self.state;
-        let last = match state.best.take() {
+        let mut last = match state.best.take() {
             Some(best) => best.flat,
             None => state.linked.result(&state.replicas),
         };
+        self.held.model(&mut last);
         if !stats::l1_norm(&last.weights).is_finite() {
             return Err(TrainError::Weights { rate: self.timeline.rate(state.done - 1) });
         }
         let mut collected = Vec::new();
         for (collect, recorder) in self.setup.collects.iter().zip(&mut state.recorders) {
-            collected.push((collect.name.clone(), recorder.finish()?));
+            let mut flats = recorder.finish()?;
+            self.held.recorded(collect.params.recorder, &mut flats);
+            collected.push((collect.name.clone(), flats));
         }
         let replicas = std::mem::take(&mut state.replicas);
         let flat = |replica: Replica| Flat { weights: replica.weights, statistics: replica.statistics };

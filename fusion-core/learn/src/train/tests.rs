@@ -127,8 +127,10 @@ fn collect(name: &str, settings: Json) -> Collect {
 }
 
 fn setup<'a>(params: &'a TrainParams, collects: &'a [Collect], watch: &'a dyn Watch) -> Setup<'a> {
-    Setup { params, collects, validated: false, identity: "toy", resume: None, watch }
+    Setup { params, collects, frozen: &ALL_LEARN, validated: false, identity: "toy", resume: None, watch }
 }
+
+static ALL_LEARN: Frozen = Frozen { weights: Vec::new(), statistics: Vec::new() };
 
 fn steps(n: u64) -> Json {
     json!({ "value": n, "unit": "step" })
@@ -437,4 +439,129 @@ fn methods_describe_themselves() {
     }
     assert_eq!(read("sgd", json!({ "epochs": 1 })).steps_per_epoch(1000), 8);
     assert_eq!(read("sgd", json!({ "epochs": 1, "drop_last": true })).steps_per_epoch(1000), 7);
+}
+
+fn one(range: std::ops::Range<usize>) -> Vec<std::ops::Range<usize>> {
+    vec![range]
+}
+
+/// Elements of the quadratic do not know of each other, so those that learn must go the way that they go without frozen ones, to the bit.
+#[test]
+fn what_is_frozen_stays_and_the_rest_goes_its_way() {
+    let everything = [
+        collect("points", json!({ "every": steps(2) })),
+        collect("swa", json!({ "recorder": "swa" })),
+        collect("ema", json!({ "recorder": "ema", "decay": 0.9 })),
+        collect("lawa", json!({ "recorder": "lawa", "every": steps(3), "last": 2 })),
+        collect("swag", json!({ "recorder": "swag", "every": steps(1), "last": 2 })),
+    ];
+    let ahead =
+        [collect("slow", json!({ "recorder": "lookahead", "every": steps(3), "momentum": "pullback" }))];
+    let replicas = |kind: &str, own: Json| {
+        let mut all = json!({ "parallel": kind });
+        all.as_object_mut().unwrap().extend(own.as_object().unwrap().clone());
+        all
+    };
+    let cases: [(&str, Json, &[Collect]); 9] = [
+        ("sgd", json!({ "nesterov": true, "weight_decay": 0.01 }), &everything),
+        ("adam", json!({ "weight_decay": 0.1 }), &everything),
+        ("adamw", json!({ "weight_decay": 0.5 }), &everything),
+        ("lion", json!({ "weight_decay": 0.5 }), &ahead),
+        (
+            "sgd",
+            replicas(
+                "local_sgd",
+                json!({ "replicas": 2, "average_every": steps(3), "synchronous": steps(4) }),
+            ),
+            &everything,
+        ),
+        ("sgd", replicas("swap", json!({ "replicas": 3, "synchronous": 1 })), &everything),
+        (
+            "adam",
+            replicas("hwa", json!({ "replicas": 2, "average_every": steps(2), "window": 2 })),
+            &everything,
+        ),
+        (
+            "sgd",
+            replicas("papa", json!({ "replicas": 3, "average_every": steps(2), "pull": 0.3 })),
+            &everything,
+        ),
+        (
+            "sgd",
+            replicas("pswa", json!({ "average_every": steps(5), "sample_every": steps(2) })),
+            &everything,
+        ),
+    ];
+    let frozen = Frozen { weights: vec![1..2, 3..5], statistics: one(0..1) };
+    let from = Flat { weights: vec![0.1, 0.2, 0.3, 0.4, 0.5], statistics: vec![0.7] };
+    for (method, settings, collects) in cases {
+        let mut all = json!({ "epochs": 3, "rate": 0.05 });
+        all.as_object_mut().unwrap().extend(settings.as_object().unwrap().clone());
+        let plain = read(method, all.clone());
+        all["frozen"] = json!(["some"]);
+        let params = read(method, all);
+        let learners = || {
+            let one = |seed: usize| Quadratic::new(&[1.0, -1.0, 0.5, 2.0, 0.0], 0.5, seed as u64);
+            (0..params.replicas()).map(one).collect::<Vec<_>>()
+        };
+        let free = run(&mut learners(), &from, &setup(&plain, collects, &Quiet)).unwrap();
+        let held = Setup { frozen: &frozen, ..setup(&params, collects, &Quiet) };
+        let found = run(&mut learners(), &from, &held).unwrap();
+        let same = |own: &Flat, other: &Flat, moment: bool| {
+            for at in [0, 2] {
+                assert_eq!(own.weights[at].to_bits(), other.weights[at].to_bits(), "{settings}");
+            }
+            for at in [1, 3, 4] {
+                assert_eq!(own.weights[at], if moment { 0.0 } else { from.weights[at] }, "{settings}");
+            }
+            assert_eq!(own.statistics, from.statistics, "{settings}");
+        };
+        same(&found.last, &free.last, false);
+        assert_ne!(found.last.weights[0], from.weights[0]);
+        assert_ne!(free.last.statistics, from.statistics);
+        assert_eq!((found.members.len(), found.collected.len()), (free.members.len(), collects.len()));
+        found.members.iter().zip(&free.members).for_each(|(own, other)| same(own, other, false));
+        for ((name, own), (_, other)) in found.collected.iter().zip(&free.collected) {
+            assert_eq!(own.len(), other.len());
+            let pairs = own.iter().zip(other).enumerate();
+            pairs.for_each(|(at, (own, other))| same(own, other, name == "swag" && at > 0));
+        }
+        // A training that goes on, too.
+        let folder = tempfile::tempdir().unwrap();
+        let resume = Resume::new(folder.path());
+        let stopping = Watcher::stopping(5);
+        run(&mut learners(), &from, &Setup { resume: Some(&resume), watch: &stopping, ..held }).unwrap_err();
+        let again = run(&mut learners(), &from, &Setup { resume: Some(&resume), ..held }).unwrap();
+        assert_eq!((again.last, again.collected), (found.last, found.collected), "{settings}");
+    }
+}
+
+/// Clipping sees the gradient of what learns alone.
+#[test]
+fn frozen_gradients_do_not_count_for_clipping() {
+    let params =
+        read("sgd", json!({ "epochs": 1, "momentum": 0, "clip": 1, "rate": 0.5, "frozen": ["far"] }));
+    let mut learner = [Quadratic::new(&[1e6, -1e6], 0.0, 0)];
+    let frozen = Frozen { weights: one(0..1), statistics: Vec::new() };
+    let held = Setup { frozen: &frozen, ..setup(&params, &[], &Quiet) };
+    let trained = run(&mut learner, &start(&[0.0, 0.0]), &held).unwrap();
+    assert_eq!(trained.last.weights, [0.0, -2.0]);
+}
+
+#[test]
+fn frozen_places_are_checked() {
+    let names = read("sgd", json!({ "epochs": 1, "frozen": ["a"] }));
+    let error = |params: &TrainParams, frozen: &Frozen| {
+        let mut learner = [Quadratic::new(&[1.0, 2.0], 0.0, 0)];
+        let error = run(&mut learner, &start(&[0.0, 0.0]), &Setup { frozen, ..setup(params, &[], &Quiet) });
+        let TrainError::Method(error) = error.unwrap_err() else { panic!() };
+        assert_eq!(error.parameter, Some("frozen"));
+        error.message
+    };
+    let places = |range| Frozen { weights: one(range), statistics: Vec::new() };
+    assert!(error(&names, &places(0..2)).contains("nothing to learn"));
+    assert!(error(&names, &places(1..3)).contains("outside"));
+    // Names without places, places without names.
+    assert!(error(&names, &Frozen::default()).contains("places"));
+    assert!(error(&read("sgd", json!({ "epochs": 1 })), &places(0..1)).contains("places"));
 }

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use fusion_data::{BatchOptions, Batches, Dataset};
 use fusion_learn::record::{Collect, CollectParams};
 use fusion_learn::shards::Shards;
-use fusion_learn::train::{Job, Quiet, Resume, TrainError, TrainParams, Trained, Watch, train};
+use fusion_learn::train::{Frozen, Job, Quiet, Resume, TrainError, TrainParams, Trained, Watch, train};
 use fusion_network::{Architecture, Device, Flat, Norm, StepOptions};
 use fusion_sdk::batch::{Batch, Targets, Values};
 use fusion_sdk::optim::Optimizer;
@@ -41,8 +41,19 @@ fn read(settings: Json) -> TrainParams {
     TrainParams::read("sgd", all.as_object().unwrap()).unwrap()
 }
 
+static ALL_LEARN: Frozen = Frozen { weights: Vec::new(), statistics: Vec::new() };
+
 fn job<'a>(params: &'a TrainParams, data: &'a Arc<Dataset>) -> Job<'a> {
-    Job { params, collects: &[], data, validate: None, seed: 7, resume: None, watch: &Quiet }
+    Job {
+        params,
+        collects: &[],
+        frozen: &ALL_LEARN,
+        data,
+        validate: None,
+        seed: 7,
+        resume: None,
+        watch: &Quiet,
+    }
 }
 
 fn clean(mut trained: Trained) -> Trained {
@@ -240,4 +251,53 @@ fn batch_norm_is_not_cut() {
         (step, gradient)
     };
     assert_eq!(once(1), once(4));
+}
+
+/// Against the step that anybody would write, with gradients of a network that knows nothing of it: v ← μv + (g + λθ), θ ← θ − ηv where it
+/// learns, the rest bit by bit as it was. With BatchNorm's parameters and statistics among the frozen.
+#[test]
+fn frozen_layers_stay_and_the_others_learn_as_if_their_gradient_were_zero() {
+    let data = clouds(50, 0);
+    let arguments = json!({ "hidden": [8, 6], "norm": "batch" });
+    let params = read(json!({ "rate": 0.1, "weight_decay": 0.01, "frozen": ["layers.0", "norms.0"] }));
+    let (mut bare, start) = network(arguments.clone());
+    let is_frozen = |name: &str| name.starts_with("layers.0.") || name.starts_with("norms.0.");
+    let places: Vec<_> =
+        bare.segments().iter().filter(|one| is_frozen(&one.name)).map(|one| one.range()).collect();
+    let counted = bare.network().statistics().filter(|(name, _)| is_frozen(name)).map(|(_, range)| range);
+    let frozen = Frozen { weights: places.clone(), statistics: counted.collect() };
+    assert_eq!((frozen.weights.len(), frozen.statistics.len()), (4, 2));
+
+    let batches =
+        Batches::new(Arc::clone(&data), BatchOptions { size: 16, seed: 7, ..BatchOptions::default() });
+    let batches = batches.unwrap();
+    let (mut weights, mut velocity) = (start.weights.clone(), vec![0.0_f32; start.weights.len()]);
+    let (mut batch, mut gradient) = (empty(), vec![0.0; weights.len()]);
+    for step in 0..4 * batches.steps_per_epoch() {
+        batches.batch(step, &mut batch);
+        let options = StepOptions { dropout_seed: step, ..StepOptions::default() };
+        bare.gradient(&weights, &batch, &options, &mut gradient).unwrap();
+        for at in (0..weights.len()).filter(|at| !places.iter().any(|range| range.contains(at))) {
+            velocity[at] = 0.9 * velocity[at] + (gradient[at] + 0.01 * weights[at]);
+            weights[at] -= 0.1 * velocity[at];
+        }
+    }
+    // With the way back cut short and without: the same bits.
+    for skips in [true, false] {
+        let (mut network, _) = network(arguments.clone());
+        if skips {
+            network.freeze(is_frozen);
+        }
+        let job = Job { frozen: &frozen, ..job(&params, &data) };
+        let trained = train(std::slice::from_mut(&mut network), &start, &job).unwrap();
+        assert_eq!(trained.last.weights, weights);
+        for (name, range) in network.network().statistics() {
+            let (own, from) = (&trained.last.statistics[range.clone()], &start.statistics[range]);
+            assert_eq!(own == from, is_frozen(name), "{name}");
+        }
+        for segment in network.segments() {
+            let (own, from) = (&trained.last.weights[segment.range()], &start.weights[segment.range()]);
+            assert_eq!(own == from, is_frozen(&segment.name), "{}", segment.name);
+        }
+    }
 }

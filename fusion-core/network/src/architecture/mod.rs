@@ -27,7 +27,7 @@ pub(crate) use words::{Activation, NormKind};
 
 use crate::error::ArchitectureError;
 use crate::graph::off;
-use crate::initial;
+use crate::initial::{self, Init};
 use crate::layout::{Layout, Part, Role, TensorSpec};
 use crate::state::{Data, State, StateTensor};
 
@@ -130,8 +130,15 @@ impl Architecture {
     /// architecture's description say, statistics those of a fresh BatchNorm (0 and 1), counters 0.
     #[must_use]
     pub fn initial(&self, seed: u64) -> State {
+        self.initial_by(seed, Init::Usual)
+    }
+
+    /// Initial values, linear layers and convolutions drawn in another way. The LSTM's own matrices are none: see
+    /// [`Architecture::takes`].
+    #[must_use]
+    pub fn initial_by(&self, seed: u64, init: Init) -> State {
         let layout = self.layout();
-        let mut drawn = layout.slots.iter().map(|slot| initial::draw(slot, seed));
+        let mut drawn = layout.slots.iter().map(|slot| initial::draw(slot, seed, init));
         let tensors = layout.specs().into_iter().map(|spec| {
             let data = match spec.role {
                 Role::Counter => Data::I64(vec![0]),
@@ -140,6 +147,25 @@ impl Architecture {
             StateTensor { spec, data }
         });
         State::of(tensors.collect())
+    }
+
+    /// Whether a way to draw first weights is for this network: an `lstm` is drawn as PyTorch does, its gates are no linear layers.
+    ///
+    /// # Errors
+    /// It is not, with what is.
+    pub fn takes(&self, init: Init) -> Result<(), ArchitectureError> {
+        match (&self.settings, init) {
+            (Settings::Lstm(_), Init::He | Init::Xavier) => Err(ArchitectureError::Argument {
+                architecture: self.name(),
+                argument: None,
+                message: format!(
+                    "`init = {}` is for linear layers and convolutions, not for gates",
+                    init.word()
+                ),
+                help: Some("leave `init` out: an `lstm` starts as PyTorch's".to_owned()),
+            }),
+            _ => Ok(()),
+        }
     }
 
     /// Whether running statistics have to be looked after.

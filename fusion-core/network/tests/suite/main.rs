@@ -5,6 +5,7 @@ mod devices;
 mod fits;
 mod gradients;
 mod graphs;
+mod initial;
 mod pure;
 mod pytorch;
 mod reference;

@@ -119,3 +119,40 @@ fn known_losses() {
         assert!(step.loss.is_nan() && step.correct == 0, "{name}: {step:?}");
     }
 }
+
+/// A frozen tensor has a gradient of zeros; those of all others, the loss and the statistics stay what they were, to the bit.
+#[test]
+fn frozen_tensors_have_no_gradient() {
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap();
+    for (architecture, batch) in zoo() {
+        let mut network = Network::new(&architecture, &devices()[0].1).unwrap();
+        let flat = network.flatten(&architecture.initial(1)).unwrap();
+        let options = StepOptions { dropout_seed: 3, ..StepOptions::default() };
+        let step = |network: &mut Network| {
+            let mut gradient = vec![f32::NAN; network.len()];
+            let found = pool.install(|| network.gradient(&flat.weights, &batch, &options, &mut gradient));
+            (found.unwrap(), gradient)
+        };
+        let (all, whole) = step(&mut network);
+        let segments = network.segments().to_vec();
+        let half = segments.len() / 2;
+        // The front half, the back half, every other one.
+        let cuts: [Box<dyn Fn(usize) -> bool>; 3] =
+            [Box::new(move |at| at < half), Box::new(move |at| at >= half), Box::new(|at| at % 2 == 0)];
+        for cut in cuts {
+            let index = |name: &str| segments.iter().position(|segment| segment.name == name).unwrap();
+            network.freeze(|name| cut(index(name)));
+            let (found, gradient) = step(&mut network);
+            assert_eq!(found, all, "{architecture}");
+            for (at, segment) in segments.iter().enumerate() {
+                let (own, whole) = (&gradient[segment.range()], &whole[segment.range()]);
+                match cut(at) {
+                    true => assert!(own.iter().all(|value| *value == 0.0), "{architecture} {}", segment.name),
+                    false => assert_eq!(own, whole, "{architecture} {}", segment.name),
+                }
+            }
+        }
+        network.freeze(|_| false);
+        assert_eq!(step(&mut network), (all, whole));
+    }
+}

@@ -4,7 +4,7 @@ use fusion_sdk::MethodError;
 use fusion_sdk::rng::Key;
 use serde_json::{Value as Json, json};
 
-use super::super::{Gradients, Quiet, Setup, StepLoss, TrainParams, Trained, run};
+use super::super::{Frozen, Gradients, Quiet, Setup, StepLoss, TrainParams, Trained, run};
 use super::*;
 
 /// ½(θ − c − n)² in one dimension, where n depends on (replica, step).
@@ -48,8 +48,15 @@ fn train(settings: Json) -> Trained {
     all.as_object_mut().unwrap().extend(settings.as_object().unwrap().clone());
     let params = TrainParams::read("sgd", all.as_object().unwrap()).unwrap();
     let mut toys: Vec<Toy> = (0..params.replicas() as u64).map(Toy).collect();
-    let setup =
-        Setup { params: &params, collects: &[], validated: false, identity: "", resume: None, watch: &Quiet };
+    let setup = Setup {
+        params: &params,
+        collects: &[],
+        frozen: &Frozen::default(),
+        validated: false,
+        identity: "",
+        resume: None,
+        watch: &Quiet,
+    };
     run(&mut toys, &Flat { weights: vec![0.5], statistics: vec![0.0] }, &setup).unwrap()
 }
 

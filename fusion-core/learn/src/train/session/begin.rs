@@ -1,5 +1,6 @@
 //! The start of a training: everything is checked, then a state is made or taken from a checkpoint.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use fusion_network::Flat;
@@ -8,6 +9,7 @@ use fusion_sdk::optim::Optimizer;
 
 use super::super::checkpoint;
 use super::super::error::TrainError;
+use super::super::frozen::Held;
 use super::super::gradients::Gradients;
 use super::super::history::{History, Meter, stride};
 use super::super::params::TrainParams;
@@ -71,6 +73,12 @@ impl<'a> Session<'a> {
         for other in learners {
             length("weights of the replicas", first.len(), other.len())?;
         }
+        if params.common.frozen.as_ref().is_none_or(Vec::is_empty) != setup.frozen.is_empty() {
+            return Err(MethodError::invalid("`frozen` names tensors, and their places are needed with it")
+                .at("frozen")
+                .into());
+        }
+        setup.frozen.check(first.len(), first.statistics_len())?;
         let timeline = Timeline::new(params, first.steps_per_epoch())?;
         let common = &params.common;
         check(params, setup.collects, &timeline, setup.validated)?;
@@ -112,6 +120,7 @@ impl<'a> Session<'a> {
             setup,
             stride: stride(timeline.total()),
             workers: Workers::new(learners.len())?,
+            held: Arc::new(Held::new(setup.frozen, start)),
             patience: common.early_stopping.map(|span| timeline.steps(span)),
             timeline,
             state,
