@@ -1,5 +1,9 @@
 //! `apply`: an alignment that another stage has found, or that was saved, applied to other models with the same symmetries.
 //!
+//! `NAME.alignment` of a stage that aligned several models, and the file that it is saved to, is one for each of them: they are applied to as
+//! many models, in order. One alignment is applied to all. One between widths (`ot_fusion`, `pfnm`) is applied to models of the width that it
+//! is for, which get the other width; it cannot be undone.
+//!
 //! Useful for checkpoints along one training, for optimiser states, and to go back: with `inverse` the units return to where they came from.
 //! Two stages behind each other compose.
 
@@ -28,7 +32,7 @@ impl Align for Apply {
     fn about() -> About {
         About {
             id: "apply",
-            version: 1,
+            version: 2,
             category: Category::Align,
             summary: "an alignment that is known, applied to models",
             formula: "π(θ), or π⁻¹(θ)",
@@ -37,7 +41,7 @@ impl Align for Apply {
                 ports::from(1, None, "the models that are brought over"),
                 Port {
                     max: None,
-                    doc: "the alignment: one for all models, or one for each; one in a file is named by `stored` instead",
+                    doc: "the alignment: one for all models, or one for each in their order, as a stage has that aligned several; those in a file are named by `stored` instead",
                     ..ports::by()
                 },
             ],
@@ -48,6 +52,10 @@ impl Align for Apply {
 
     fn prepare(params: ApplyParams, _: Incoming) -> Result<Self, MethodError> {
         Ok(Apply { inverse: params.inverse })
+    }
+
+    fn unequal(&self) -> bool {
+        true // each model is held against its own alignment
     }
 
     fn align(&self, matching: Matching<'_>) -> Result<Aligned, MethodError> {

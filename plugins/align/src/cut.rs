@@ -37,6 +37,21 @@ impl Part {
     }
 }
 
+/// The sizes of all nodes in the result of a method that makes those of a part wider or narrower; `None` if they are those of the first model.
+///
+/// # Errors
+/// Those of [`part`] and of `sizes`.
+pub(crate) fn widths(
+    models: &[&Symmetries],
+    span: &Span,
+    sizes: impl FnOnce(&Part) -> Result<Vec<usize>, MethodError>,
+) -> Result<Option<Vec<usize>>, MethodError> {
+    let Some(first) = models.first() else { return Ok(None) };
+    let sizes = sizes(&part(first, span)?)?;
+    let same = first.nodes.iter().zip(&sizes).all(|(node, size)| node.size == *size);
+    Ok((!same).then_some(sizes))
+}
+
 /// Finds the part of a network.
 ///
 /// # Errors

@@ -12,7 +12,8 @@
 //! (rounded up), of which those that are not needed stay 0; too few are an error that says how many are needed.
 //!
 //! **FedMA** is a recipe of this method: `until = LAYER` matches up to a layer, which all clients then share, and leaves every client its own
-//! layers behind it; train those on each client's own data; go on with `after = LAYER` and the next one.
+//! layers behind it; train those on each client's own data, with `frozen = ["LAYER"]`; go on with `after = LAYER` and the next one
+//! (examples/survey/align/x-al7-fedma.fusion).
 //!
 //! Differences from IBM/probabilistic-federated-neural-matching and IBM/FedMA: the prior's mean is 0 for biases as well; there is no limit at
 //! 700 units but `width`; f64; clients that are taken out leave no rounding behind. Norms have gains and statistics like weights: posterior
@@ -30,7 +31,7 @@ use fusion_sdk::symmetry::{Factor, NodeId, Place, Side, Symmetries, TensorRole};
 use fusion_sdk::{About, Category, Claim, Context, ErrorKind, MethodError, Params};
 
 use crate::branches::{branches, forward};
-use crate::cut::{Part, Span, part};
+use crate::cut::{Part, Span, part, widths};
 use crate::family::{Family, families};
 use crate::ports;
 use crate::rows::{Rows, brought, rows};
@@ -99,10 +100,7 @@ impl Align for Pfnm {
     }
 
     fn widths(&self, models: &[&Symmetries]) -> Result<Option<Vec<usize>>, MethodError> {
-        let Some(first) = models.first() else { return Ok(None) };
-        let sizes = self.sizes(models, &part(first, &self.span)?)?;
-        let same = first.nodes.iter().zip(&sizes).all(|(node, size)| node.size == *size);
-        Ok((!same).then_some(sizes))
+        widths(models, &self.span, |part| self.sizes(models, part))
     }
 
     fn unequal(&self) -> bool {

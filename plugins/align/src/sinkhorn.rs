@@ -14,6 +14,11 @@
 //! loss is taken (squared distance; or 𝓛(½(A + π(B))) over `batches` batches in a fixed order); the best are kept, the start among them. So
 //! the result is never worse than the start, by that measure.
 //!
+//! A loss on data has valleys beside the best permutations, in which units that matter little are exchanged, and the gradient hardly sees
+//! the way out: planted permutations of small networks were found in 7 of 24 cases after 150 steps, in 16 after 600. The distance of
+//! the weights does see it. So with `matched` two more are looked at, weight matching from the start and from the best in the end. They do not
+//! change the descent, and are kept only if their loss is lower. With `loss = l2` the distance is the loss, and nothing is added.
+//!
 //! *Differences from sinkhorn-rebasin*: Adam's ε is 10⁻¹², since gradients shrink with the width; the structure is that of the
 //! symmetries, so heads and concatenations work; running statistics are not part of the losses, and batches are normalised by their own.
 //!
@@ -32,10 +37,12 @@ use fusion_sdk::optim::{Optimizer, Rule};
 use fusion_sdk::rng::Key;
 use fusion_sdk::{About, Category, Claim, Context, ErrorKind, MethodError, Params, Port, Words};
 
+use crate::cost::{Pair, Precision};
 use crate::ports;
 use crate::relaxed::{Blocks, Part, Point, Relaxed};
 use crate::search::{self, Between, all, blend};
 use crate::state::State;
+use crate::weight_matching::descent::{Descent, Order};
 
 pub use layer::Gradient;
 use layer::{Soft, soft};
@@ -60,9 +67,9 @@ pub struct SinkhornParams {
     /// how gradients come back through the normalisation
     #[param(default = Gradient::Implicit)]
     pub gradient: Gradient,
-    /// steps of the optimiser
-    #[param(range = 1..=1_000_000, default = 50)]
-    pub steps: u64,
+    /// steps of the optimiser (default: 50 for `l2`; otherwise 20 passes over the data, and at least 600)
+    #[param(range = 1..=1_000_000)]
+    pub steps: Option<u64>,
     /// learning rate of the free matrices
     #[param(above = 0, default = 0.1)]
     pub rate: f64,
@@ -81,6 +88,9 @@ pub struct SinkhornParams {
     /// batches that the loss of rounded permutations is taken on (default: all)
     #[param(range = 1..)]
     pub batches: Option<u64>,
+    /// whether weight matching from the start, and from the best that was found, is looked at too; not for `l2`
+    #[param(default = true)]
+    pub matched: bool,
 }
 
 /// The kernel of `sinkhorn`.
@@ -149,6 +159,7 @@ impl Align for Sinkhorn {
                 between: Between::new(matching)?,
                 lambda: (self.params.loss == Goal::Random).then(|| Key::new(seed, "sinkhorn.lambda", 0)),
                 batches: self.params.batches,
+                pair: self.params.matched.then(|| Pair::of(a, b, Precision::Single, context)),
             }),
         };
         self.search(&relaxed, &mut *goal, &start, seed, context)
@@ -168,6 +179,12 @@ trait Measure {
 
     /// Steps between looks at permutations.
     fn evaluate(&self) -> u64;
+
+    /// Steps in all.
+    fn steps(&self) -> u64;
+
+    /// What weight matching makes of permutations, if it is to be looked at.
+    fn matched(&self, state: &State) -> Result<Option<State>, MethodError>;
 }
 
 /// ‖A − π(B)‖².
@@ -214,6 +231,14 @@ impl Measure for Distance<'_> {
     fn evaluate(&self) -> u64 {
         1
     }
+
+    fn steps(&self) -> u64 {
+        50
+    }
+
+    fn matched(&self, _: &State) -> Result<Option<State>, MethodError> {
+        Ok(None)
+    }
 }
 
 /// 𝓛 on the segment between the models.
@@ -223,6 +248,8 @@ struct Along<'r, 'a> {
     /// Draws λ; without it λ = ½.
     lambda: Option<Key>,
     batches: Option<u64>,
+    /// The models for weight matching.
+    pair: Option<Pair<'a>>,
 }
 
 impl Along<'_, '_> {
@@ -272,7 +299,27 @@ impl Measure for Along<'_, '_> {
     fn evaluate(&self) -> u64 {
         self.between.loss.steps_per_epoch()
     }
+
+    fn steps(&self) -> u64 {
+        (20 * self.between.loss.steps_per_epoch()).clamp(600, MOST)
+    }
+
+    fn matched(&self, state: &State) -> Result<Option<State>, MethodError> {
+        let Some(pair) = self.pair else { return Ok(None) };
+        match Descent::new(pair, Order::Forward, SWEEPS) {
+            Ok(descent) => Ok(Some(descent.run(state, 0, 0)?.state)),
+            // Its costs do not fit in memory, which the soft assignments do.
+            Err(error) if error.kind == ErrorKind::Shape => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
 }
+
+/// Sweeps of a weight matching at most.
+const SWEEPS: u32 = 100;
+
+/// Steps at most.
+const MOST: u64 = 1_000_000;
 
 fn wide(values: &[f32]) -> Vec<f64> {
     values.iter().map(|value| f64::from(*value)).collect()
@@ -297,13 +344,21 @@ impl Sinkhorn {
         let mut gradient = vec![0.0; x.len()];
         let (mut best, mut best_loss, mut best_step) = (start.clone(), goal.hard(start)?, 0);
         let (start_loss, mut looks, mut last) = (best_loss, 1_u64, start.clone());
+        let steps = params.steps.unwrap_or_else(|| goal.steps());
+        if let Some(state) = goal.matched(start)?.filter(|state| state != start) {
+            let loss = goal.hard(&state)?;
+            looks += 1;
+            if loss < best_loss {
+                (best, best_loss) = (state, loss);
+            }
+        }
         let mut trace = Vec::new();
-        for step in 0..=params.steps {
+        for step in 0..=steps {
             context.check()?;
             let layers = self.layers(relaxed, &x, context)?;
             let blocks = collected(relaxed, layers.iter().map(|soft| soft.values.as_slice()));
             let point = relaxed.spread(&blocks);
-            if step > 0 && (step % evaluate == 0 || step == params.steps) {
+            if step > 0 && (step % evaluate == 0 || step == steps) {
                 let state = relaxed.round(&point, context)?;
                 if state != last {
                     let loss = goal.hard(&state)?;
@@ -314,12 +369,12 @@ impl Sinkhorn {
                     last = state;
                 }
             }
-            if step == params.steps {
+            if step == steps {
                 break;
             }
             let (loss, slopes) = goal.slope(step, &point)?;
             trace.push(loss);
-            context.progress(step + 1, params.steps, &format!("loss {loss:.4}, rounded {best_loss:.4}"));
+            context.progress(step + 1, steps, &format!("loss {loss:.4}, rounded {best_loss:.4}"));
             let parts: Vec<Part> = relaxed.parts().collect();
             let goal = &*goal;
             let pulled = pulled(relaxed, goal, &point, &slopes, &parts, context)?;
@@ -337,6 +392,13 @@ impl Sinkhorn {
                 )
                 .at("rate")
                 .help("lower `rate` or raise `temperature`"));
+            }
+        }
+        if let Some(state) = goal.matched(&best)?.filter(|state| *state != best) {
+            let loss = goal.hard(&state)?;
+            looks += 1;
+            if loss < best_loss {
+                (best, best_loss, best_step) = (state, loss, steps);
             }
         }
         let facts = vec![

@@ -31,7 +31,7 @@ use fusion_sdk::alignment::{Alignment, Matrix, Mix, Transform};
 use fusion_sdk::symmetry::{NodeId, Symmetries};
 use fusion_sdk::{About, Category, Claim, ErrorKind, MethodError, Params};
 
-use crate::cut::{Part, Span, part};
+use crate::cut::{Part, Span, part, widths};
 use crate::moments::Moments;
 use crate::ports;
 use crate::rows::whole;
@@ -104,10 +104,7 @@ impl Align for ZipIt {
     }
 
     fn widths(&self, models: &[&Symmetries]) -> Result<Option<Vec<usize>>, MethodError> {
-        let Some(first) = models.first() else { return Ok(None) };
-        let sizes = self.sizes(models, &part(first, &self.span)?)?;
-        let same = first.nodes.iter().zip(&sizes).all(|(node, size)| node.size == *size);
-        Ok((!same).then_some(sizes))
+        widths(models, &self.span, |part| self.sizes(models, part))
     }
 
     fn unequal(&self) -> bool {

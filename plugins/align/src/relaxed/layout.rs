@@ -82,7 +82,7 @@ pub(super) fn blocks(
 
 /// All choices of a product on every axis: where each begins, and its factors.
 fn choices(symmetries: &Symmetries, tensor: usize) -> Vec<(usize, Vec<Spot>)> {
-    let shape = symmetries.shape(tensor);
+    let shape = symmetries.lengths(tensor);
     let mut found = vec![(0, Vec::new())];
     for (at, axis) in symmetries.tensors[tensor].axes.iter().enumerate() {
         let below: usize = shape[at + 1..].iter().product();

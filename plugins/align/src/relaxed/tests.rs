@@ -2,7 +2,7 @@ use super::*;
 use crate::oracle::{uniform, values};
 use fusion_sdk::context::Alone;
 
-/// Grouped heads, a grouped convolution, a concatenation, a recurrent matrix of four gates, a stream that several tensors share.
+/// Grouped heads (also fused head by head), a grouped convolution, a concatenation, a recurrent matrix of four gates, a stream that several tensors share.
 const TEXT: &str = "node s[4]
 node kv[2]
 node r[3] in kv
@@ -17,6 +17,7 @@ o.weight = s, reads kv · r · dv
 conv.weight = g · o, reads i, pin[2]
 in.weight = g · i, reads pin[3] ++ s
 out.weight = pin[2], reads g · o
+fused.weight = kv · (r · pin[2] ++ pin[2] ++ dv), reads s
 hh.weight = h ++ h ++ h ++ h, reads h
 scale = pin[1]
 norm.running_var (variance) = s

@@ -2,19 +2,21 @@ use super::*;
 use crate::oracle::{candidate, moved, params, values};
 use crate::toy::{Backwards, Mlp, brought, matching, network, random_mlp, source};
 use fusion_sdk::context::{Alone, Host};
+use fusion_sdk::objective::Objective;
 use fusion_sdk::symmetry::Symmetries;
 
 fn settings(loss: Goal, gradient: Gradient, steps: u64) -> SinkhornParams {
     SinkhornParams {
         loss,
         gradient,
-        steps,
+        steps: Some(steps),
         rate: 0.1,
         weight_decay: 0.01,
         temperature: 1.0,
         iterations: 20,
         evaluate: None,
         batches: None,
+        matched: false,
     }
 }
 
@@ -59,6 +61,29 @@ fn heads_with_their_dimensions_are_found() {
     assert_eq!(moved(&symmetries, &b, &state), a, "{:?}", found.facts);
 }
 
+/// Heads whose queries, keys and values stand together: the fused matrix has a head's dimensions behind the head.
+#[test]
+fn heads_in_one_matrix_are_found() {
+    let text = "node s[6]\nnode head[3]\nnode qk[3] in head\nnode v[4] in head\nemb = pin[9], s\n\
+        qkv = head · (pin[2] ++ qk ++ pin[2] ++ qk ++ v), reads s\nbias = head · (pin[2] ++ qk ++ pin[2] ++ qk ++ v)\n\
+        o = s, reads head · v\n";
+    let symmetries = Symmetries::parse(text).unwrap();
+    for seed in 0..5 {
+        let a = values(&symmetries, 5 + seed);
+        let b = moved(&symmetries, &a, &State::random(&symmetries, 8 + seed));
+        let candidates = [candidate("a", &symmetries, &a), candidate("b", &symmetries, &b)];
+        let kernel = Sinkhorn::prepare(settings(Goal::L2, Gradient::Implicit, 100), INCOMING).unwrap();
+        let found = kernel.align(matching(&candidates, true, 1, &Alone)).unwrap();
+        let state = State::of(&symmetries, &found.alignments[0]).unwrap();
+        assert_eq!(moved(&symmetries, &b, &state), a, "{:?}", found.facts);
+        // So does weight matching, from the identity.
+        let pair = Pair::of(&candidates[0], &candidates[1], Precision::Double, Context::new(&Alone));
+        let descent = Descent::new(pair, Order::Forward, 100).unwrap();
+        let state = descent.run(&State::identity(&symmetries), 1, 0).unwrap().state;
+        assert_eq!(moved(&symmetries, &b, &state), a, "{seed}");
+    }
+}
+
 const DIMS: [usize; 4] = [4, 8, 8, 3];
 
 fn learned(
@@ -86,6 +111,55 @@ fn losses_on_the_segment_fall() {
         let params = SinkhornParams { evaluate: Some(5), ..settings(goal, Gradient::Implicit, 150) };
         let found = learned(params, &mut toy, 2, &Alone).unwrap();
         assert!(fact(&found, "loss") < fact(&found, "start_loss") / 30.0, "{goal:?} {:?}", found.facts);
+    }
+}
+
+/// With weight matching among what is looked at, planted permutations are found from any start of the descent, and the descent is the same.
+#[test]
+fn planted_permutations_are_found_by_losses() {
+    let symmetries = crate::toy::chain(&DIMS);
+    for (goal, plant) in
+        [Goal::Midpoint, Goal::Random].into_iter().flat_map(|goal| (0..4).map(move |p| (goal, p)))
+    {
+        let a = random_mlp(&DIMS, 1 + plant);
+        let b = brought(&symmetries, &a, &State::random(&symmetries, 4 + plant));
+        let (source_a, source_b) = (source(&symmetries, &a), source(&symmetries, &b));
+        let candidates = [network("a", &symmetries, &source_a, &a), network("b", &symmetries, &source_b, &b)];
+        let run = |matched: bool| {
+            let mut toy = Mlp::taught(&DIMS, &a, 60).with_batch(20);
+            let mut matching = matching(&candidates, true, 2, &Alone);
+            matching.objective = Some(&mut toy);
+            let params = SinkhornParams { matched, ..settings(goal, Gradient::Implicit, 40) };
+            Sinkhorn::prepare(params, INCOMING).unwrap().align(matching).unwrap()
+        };
+        let (with, without) = (run(true), run(false));
+        let state = State::of(&symmetries, &with.alignments[0]).unwrap();
+        assert_eq!(brought(&symmetries, &b, &state), a, "{goal:?} {plant} {:?}", with.facts);
+        assert!(fact(&with, "loss") <= fact(&without, "loss"));
+        assert_eq!(with.trace, without.trace);
+    }
+}
+
+/// Networks that no permutation connects: what is looked at is never worse than what weight matching finds.
+#[test]
+fn a_result_is_never_worse_than_weight_matching() {
+    let symmetries = crate::toy::chain(&DIMS);
+    let (a, b) = (random_mlp(&DIMS, 1), random_mlp(&DIMS, 2));
+    let (source_a, source_b) = (source(&symmetries, &a), source(&symmetries, &b));
+    let candidates = [network("a", &symmetries, &source_a, &a), network("b", &symmetries, &source_b, &b)];
+    let pair = Pair::of(&candidates[0], &candidates[1], Precision::Single, Context::new(&Alone));
+    let descent = Descent::new(pair, Order::Forward, 100).unwrap();
+    let matched = descent.run(&State::identity(&symmetries), 0, 0).unwrap().state;
+    let mut middle = brought(&symmetries, &b, &matched);
+    search::blend(&a, 0.5, &mut middle);
+    let mut toy = Mlp::taught(&DIMS, &a, 60).with_batch(20);
+    let least = toy.loss(&middle, None).unwrap();
+    for goal in [Goal::Midpoint, Goal::Random] {
+        let mut matching = matching(&candidates, true, 2, &Alone);
+        matching.objective = Some(&mut toy);
+        let params = SinkhornParams { matched: true, ..settings(goal, Gradient::Implicit, 1) };
+        let found = Sinkhorn::prepare(params, INCOMING).unwrap().align(matching).unwrap();
+        assert!(fact(&found, "loss") <= least, "{goal:?} {:?}", found.facts);
     }
 }
 
