@@ -127,9 +127,11 @@ Examples:
 Examples:
   fusion symmetries models/llama-1b                     by the names of its tensors
   fusion symmetries 'mlp(inputs: 784, hidden: [512], outputs: 10)'
-  fusion symmetries models/llama-1b --text > models/llama-1b.symmetries    to change them by hand
+  fusion symmetries models/llama-1b --text -o models/llama-1b.symmetries    to change them by hand
 
-A text `NAME.symmetries` beside the checkpoint `NAME` is taken instead of what the names say.")]
+A text `NAME.symmetries` beside the checkpoint `NAME` is taken instead of what the names say, unless it is empty. It is
+held against the shapes: units that are made and never read, or a layer without its bias, are refused.
+Tensors that it leaves out stay as they are and are named.")]
     Symmetries(SymmetriesArgs),
     /// Show a recipe's syntax tree or canonical graph as JSON, and turn a tree back into a recipe
     #[command(after_long_help = "\
@@ -188,6 +190,9 @@ pub struct SymmetriesArgs {
     /// Print the text that can be saved, changed and declared
     #[arg(long, conflicts_with_all = ["json", "all"])]
     pub text: bool,
+    /// Write the text to a file
+    #[arg(long, short, requires = "text", value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub output: Option<PathBuf>,
     /// Write one JSON object to stdout
     #[arg(long)]
     pub json: bool,
@@ -458,7 +463,7 @@ pub struct ExplainArgs {
 /// `fusion methods`
 #[derive(Debug, Args)]
 pub struct MethodsArgs {
-    /// A method
+    /// A method, or a verb: its methods
     pub name: Option<String>,
     /// Write the descriptors as JSON to stdout
     #[arg(long)]

@@ -1,7 +1,9 @@
 //! Exit codes by kind, so that scripts can tell a wrong recipe from a full disk without reading messages.
 
+use std::io;
+
 use fusion_core::checkpoint::write::WriteError;
-use fusion_core::engine::RunError;
+use fusion_core::engine::{Access, RunError};
 use fusion_core::plan::checkpoint_code;
 use fusion_dsl::codes::Code;
 use fusion_dsl::diag::Diagnostic;
@@ -85,11 +87,19 @@ pub fn of(code: Code) -> Exit {
     }
 }
 
-/// The kind of several diagnostics: what the recipe's writer can mend comes before what the machine lacks. Warnings do
+/// The kind of what is found before anything runs. A method that refuses its settings or inputs has not failed: the recipe is wrong.
+fn of_checked(code: Code) -> Exit {
+    match code {
+        Code::MethodFailed => Exit::User,
+        code => of(code),
+    }
+}
+
+/// The kind of several diagnostics about a recipe: what its writer can mend comes before what the machine lacks. Warnings do
 /// not count.
 pub fn of_all<'a>(diagnostics: impl IntoIterator<Item = &'a Diagnostic>) -> Exit {
     let mut worst = Exit::Ok;
-    for exit in diagnostics.into_iter().filter(|one| one.is_error()).map(|one| of(one.code)) {
+    for exit in diagnostics.into_iter().filter(|one| one.is_error()).map(|one| of_checked(one.code)) {
         let rank = |exit: Exit| match exit {
             Exit::Ok => 0,
             Exit::Cancelled | Exit::Usage => 1,
@@ -110,7 +120,8 @@ pub fn of_run(error: &RunError) -> Code {
     match error {
         RunError::Read(error) => checkpoint_code(error),
         RunError::Write(error) => of_write(error),
-        RunError::NonFinite { .. } => Code::NonFinite,
+        RunError::NonFinite { .. } | RunError::NeedsFinite { .. } => Code::NonFinite,
+        RunError::File { access, kind, .. } => of_file(*access, *kind),
         RunError::Overflow { .. } => Code::WrongDtype,
         RunError::NotIdentical { .. } => Code::NonFloatMismatch,
         RunError::Method { method, .. } if plugin_of(method).is_some() => Code::PluginFailed,
@@ -118,8 +129,21 @@ pub fn of_run(error: &RunError) -> Code {
         RunError::Device { .. } => Code::DeviceUnavailable,
         RunError::Memory { .. } | RunError::Threads(_) => Code::NotEnoughMemory,
         RunError::Spill { .. } => Code::Io,
+        RunError::Unplanned { .. } => Code::Internal,
         RunError::Changed(_) => Code::InputChanged,
         RunError::Cancelled => Code::Cancelled,
+    }
+}
+
+fn of_file(access: Access, kind: io::ErrorKind) -> Code {
+    match (access, kind) {
+        (Access::Read, _) => Code::CannotReadFile,
+        (Access::Write, io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded) => Code::NotEnoughDisk,
+        (Access::Write, io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem) => {
+            Code::ReadOnlyTarget
+        }
+        (Access::Write, io::ErrorKind::AlreadyExists) => Code::TargetExists,
+        (Access::Write, _) => Code::CannotWrite,
     }
 }
 
@@ -154,6 +178,24 @@ mod tests {
         assert_eq!(exit(RunError::NonFinite { found: Vec::new(), more: 1 }), Exit::User);
         assert_eq!(exit(RunError::Changed(path())), Exit::Environment);
         assert_eq!(exit(RunError::Threads(path())), Exit::Environment);
+        let file = |access, kind| RunError::File {
+            what: path(),
+            path: path().into(),
+            access,
+            kind,
+            reason: path(),
+            help: None,
+        };
+        assert_eq!(of_run(&file(Access::Write, io::ErrorKind::StorageFull)), Code::NotEnoughDisk);
+        assert_eq!(of_run(&file(Access::Write, io::ErrorKind::NotADirectory)), Code::CannotWrite);
+        for kind in [io::ErrorKind::StorageFull, io::ErrorKind::PermissionDenied, io::ErrorKind::Other] {
+            assert_eq!(exit(file(Access::Write, kind)), Exit::Environment, "{kind}");
+            assert_eq!(exit(file(Access::Read, kind)), Exit::Environment, "{kind}");
+        }
+        // What stands there is of the user's choosing.
+        assert_eq!(exit(file(Access::Write, io::ErrorKind::AlreadyExists)), Exit::User);
+        let needs = RunError::NeedsFinite { stage: path(), method: path(), found: Vec::new(), more: 1 };
+        assert_eq!((of_run(&needs), exit(needs)), (Code::NonFinite, Exit::User));
         let method = |id: &str| RunError::Method {
             stage: path(),
             method: id.to_owned(),
@@ -190,6 +232,10 @@ mod tests {
         let one = |code| Diagnostic::global(code, "x");
         assert_eq!(of_all(&[one(Code::CannotOpenModel), one(Code::UnknownParameter)]), Exit::User);
         assert_eq!(of_all(&[one(Code::CannotOpenModel)]), Exit::Environment);
+        // Refused settings are the recipe's mistake, alone or among others; in a run the method has failed.
+        assert_eq!(of_all(&[one(Code::MethodFailed)]), Exit::User);
+        assert_eq!(of_all(&[one(Code::MethodFailed), one(Code::UnknownParameter)]), Exit::User);
+        assert_eq!(of(Code::MethodFailed), Exit::Plugin);
         assert_eq!(of_all(&[one(Code::UnusedName)]), Exit::Ok);
     }
 }

@@ -4,7 +4,7 @@ use std::io;
 use std::path::Path;
 
 use fusion_core::checkpoint::CheckpointError;
-use fusion_core::engine::RunError;
+use fusion_core::engine::{NonFinite, RunError};
 use fusion_core::host::{HostError, ManifestError, PackError};
 use fusion_dsl::codes::Code;
 use fusion_dsl::diag::Diagnostic;
@@ -69,7 +69,7 @@ impl Failure {
         match self {
             Failure::Said(exit) => exit,
             Failure::Diagnostic(diagnostic) => {
-                let exit = exit::of_all([&*diagnostic]);
+                let exit = exit::of(diagnostic.code);
                 session.ui.error(&render::terminal(&[*diagnostic], &SourceMap::new(), session.ui.err_colour));
                 exit
             }
@@ -88,14 +88,12 @@ impl From<&RunError> for Failure {
         let failure = match error {
             RunError::Read(error) => return Failure::from(error),
             RunError::NonFinite { found, more } => {
-                let mut failure = Failure::new(code, "the inputs hold values that are not finite");
-                for one in found {
-                    failure = failure.note(one.to_string());
-                }
-                if *more > 0 {
-                    failure = failure.note(format!("and {more} more tensors"));
-                }
-                failure
+                with_tensors(Failure::new(code, "the inputs hold values that are not finite"), found, *more)
+            }
+            RunError::NeedsFinite { stage, method, found, more } => {
+                let message =
+                    format!("`{method}` of stage `{stage}` computes with values that are not finite");
+                with_tensors(Failure::new(code, message), found, *more)
             }
             other => Failure::new(code, other.to_string()),
         };
@@ -104,6 +102,16 @@ impl From<&RunError> for Failure {
             None if code == Code::Internal => failure.help(crate::panics::REPORT),
             None => failure,
         }
+    }
+}
+
+fn with_tensors(mut failure: Failure, found: &[NonFinite], more: usize) -> Failure {
+    for one in found {
+        failure = failure.note(one.to_string());
+    }
+    match more {
+        0 => failure,
+        more => failure.note(format!("and {more} more tensors")),
     }
 }
 

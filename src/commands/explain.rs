@@ -148,7 +148,9 @@ fn step_json(recipe: &Recipe, step: &Explained) -> Json {
         "of": step.of,
         "shape": step.shape,
         "dtype": step.dtype,
+        "verb": step.verb,
         "method": step.method,
+        "units": step.units,
         "inputs": step.inputs,
         "settings": settings,
     })
@@ -164,11 +166,19 @@ fn step_text(session: &Session, recipe: &Recipe, step: &Explained, first: bool) 
         }
         ("adapter", _) => format!("the adapter of {} added to its base", step.of),
         ("identical", _) => format!("copied from {}", step.of),
+        ("made", Some(method)) => match &step.verb {
+            Some(verb) if step.inputs.is_empty() => format!("made by {} ({verb} {method})", step.of),
+            Some(verb) => format!("made by {} ({verb} {method}) from {}", step.of, step.inputs.join(", ")),
+            None => format!("first weights of {} ({method})", step.of),
+        },
         _ => format!("stored in {}", step.of),
     };
     let mark = if first { "" } else { "<- " };
     let mut out = format!("{mark}{}  {}  {how}\n", style.bold(&step.tensor), style.dim(&what));
     let mut table = Table::new(&[Side::Left, Side::Left, Side::Left]).indent(4);
+    if let Some(units) = &step.units {
+        table.row(["units".to_owned(), units.clone(), style.dim("along its axes")]);
+    }
     for (traced, shown) in &step.settings {
         let name = match traced.input.and_then(|input| step.inputs.get(input)) {
             Some(input) => format!("{} of {input}", traced.name),

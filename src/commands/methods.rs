@@ -16,14 +16,41 @@ pub(super) fn methods(session: &Session, args: &MethodsArgs) -> Result<Exit, Fai
     let Some(name) = &args.name else {
         match args.json {
             true => session.ui.json(&all)?,
-            false => session.ui.print(&list(session, &all))?,
+            false => {
+                let known = verbs(&all);
+                let missing: Vec<&str> =
+                    Verb::ALL.iter().map(|verb| verb.word()).filter(|verb| !known.contains(verb)).collect();
+                let mut text = list(session, &all);
+                if !missing.is_empty() {
+                    text.push_str(&format!("no method yet for: {}\n", missing.join(", ")));
+                }
+                session.ui.print(&text)?;
+            }
         }
         return Ok(Exit::Ok);
     };
     let named: Vec<&MethodDescriptor> = all.iter().filter(|method| method.id == *name).collect();
+    let of_verb: Vec<MethodDescriptor> =
+        all.iter().filter(|method| method.verb.word() == name).cloned().collect();
+    if named.is_empty() && !of_verb.is_empty() {
+        match args.json {
+            true => session.ui.json(&of_verb)?,
+            false => session.ui.print(&list(session, &of_verb))?,
+        }
+        return Ok(Exit::Ok);
+    }
     if named.is_empty() {
-        let names = all.iter().map(|method| method.id.as_str());
+        let names = all.iter().map(|method| method.id.as_str()).chain(verbs(&all));
+        if let Some(verb) = Verb::parse(name) {
+            let failure = Failure::new(Code::UnknownMethod, format!("there is no method for `{verb}` yet"));
+            return Err(
+                failure.help("plugins may bring one: `fusion plugin list` shows those that are found")
+            );
+        }
         let failure = Failure::new(Code::UnknownMethod, format!("there is no method `{name}`"));
+        if let Some(recipe) = fusion_dsl::recipes::recipe(name) {
+            return Err(failure.help(recipe));
+        }
         return Err(match fusion_dsl::suggest::closest(name, names.clone()) {
             Some(near) => failure.help(format!("did you mean `{near}`?")),
             None => failure.help(format!("there are {}", fusion_dsl::suggest::list(names, 40))),
@@ -34,6 +61,10 @@ pub(super) fn methods(session: &Session, args: &MethodsArgs) -> Result<Exit, Fai
         (true, [method]) => session.ui.json(method)?,
         (true, several) => session.ui.json(&several)?,
         (false, several) => {
+            // `repair` is a verb and a method.
+            if !of_verb.is_empty() {
+                session.ui.print(&list(session, &of_verb))?;
+            }
             let pages: Vec<String> = several.iter().map(|method| page(session, method)).collect();
             session.ui.print(&pages.join("\n"))?;
         }
@@ -41,6 +72,13 @@ pub(super) fn methods(session: &Session, args: &MethodsArgs) -> Result<Exit, Fai
     Ok(Exit::Ok)
 }
 
+/// The verbs that have a method.
+fn verbs(all: &[MethodDescriptor]) -> Vec<&'static str> {
+    let has = |verb: &Verb| all.iter().any(|method| method.verb == *verb);
+    Verb::ALL.into_iter().filter(has).map(Verb::word).collect()
+}
+
+/// A table of methods for each verb that has one.
 fn list(session: &Session, all: &[MethodDescriptor]) -> String {
     let mut out = String::new();
     let width = all.iter().map(|method| method.id.len()).max().unwrap_or(0);
@@ -56,15 +94,7 @@ fn list(session: &Session, all: &[MethodDescriptor]) -> String {
         }
         out.push_str(&table.render(session.ui.width));
     }
-    let missing: Vec<&str> = Verb::ALL
-        .iter()
-        .filter(|verb| !all.iter().any(|m| m.verb == **verb))
-        .map(|verb| verb.word())
-        .collect();
-    if !missing.is_empty() {
-        out.push_str(&format!("\nno method yet for: {}\n", missing.join(", ")));
-    }
-    out.push_str("`fusion methods NAME` shows parameters, defaults and formula\n");
+    out.push_str("`fusion methods NAME` shows parameters, defaults and formula, `fusion methods VERB` the methods of a verb\n");
     out
 }
 
@@ -200,6 +230,7 @@ pub(crate) fn example(method: &MethodDescriptor) -> String {
                 if method.verb == Verb::Evaluate && role == "data" { "test_set" } else { "train_set" }
             )),
             (role, Space::Path) => out.push_str(&format!("  {role} curve\n")),
+            (role, Space::Alignment) => out.push_str(&format!("  {role} matched.alignment\n")),
             (role, _) => {
                 let many = port.max.is_none_or(|max| max > 1);
                 for index in 0..if many { 2.max(port.min as usize) } else { 1 } {

@@ -14,7 +14,7 @@ use serde_json::json;
 
 use super::outcome;
 use crate::cli::RunArgs;
-use crate::exit::Exit;
+use crate::exit::{self, Exit};
 use crate::failure::Failure;
 use crate::plugins::Isolation;
 use crate::recipe::{Recipe, label, label_json};
@@ -107,11 +107,13 @@ pub(super) fn run(session: &Session, args: &RunArgs) -> Result<Exit, Failure> {
                     // It has a place in the recipe.
                     (RunError::Method { span, .. }, Failure::Diagnostic(mut diagnostic)) => {
                         diagnostic.primary.span = *span;
-                        let sources = &recipe.compiled.sources;
-                        session
-                            .say(&recipe.path, &[*diagnostic], sources, args.json)
-                            .err()
-                            .unwrap_or(Failure::Closed)
+                        let (code, sources) = (diagnostic.code, &recipe.compiled.sources);
+                        match session.say(&recipe.path, &[*diagnostic], sources, args.json) {
+                            Ok(()) => Failure::Closed,
+                            // As that of a run, not of a recipe that is checked.
+                            Err(Failure::Said(_)) => Failure::Said(exit::of(code)),
+                            Err(other) => other,
+                        }
                     }
                     (_, blamed) => said(session, blamed, args.json),
                 });

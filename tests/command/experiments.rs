@@ -166,7 +166,7 @@ fn mistakes_are_found_before_anything_is_trained() {
         ),
     ] {
         space.write("small.fusion", format!("{small}{stages}\n"));
-        let done = space.fails(&["plan", "small.fusion"], 4, "F0606");
+        let done = space.fails(&["plan", "small.fusion"], 1, "F0606");
         assert!(done.err.contains(says), "{}", done.err);
     }
     let normed = LINE.replace("outputs: 10)", "outputs: 10, norm: batch)");

@@ -4,12 +4,15 @@
 mod common;
 
 mod align;
+mod align_faults;
 mod check;
+mod checkpoints;
 mod experiments;
 mod faults;
 mod formats;
 mod inspect;
 mod interrupt;
+mod language;
 mod other;
 mod plan;
 mod plugins;

@@ -82,6 +82,13 @@ fn methods_are_listed_and_described() {
     ");
     let done = space.fails(&["methods", "linaer"], 1, "F0302");
     assert!(done.err.contains("did you mean `linear`?"), "{}", done.err);
+    // A verb: its methods. `repair` is a verb and a method.
+    let done = space.ok(&["methods", "align"]);
+    assert!(done.out.contains("weight_matching") && !done.out.contains("average"), "{}", done.out);
+    let done = space.ok(&["methods", "repair"]);
+    assert!(done.out.contains("batch_norm") && done.out.contains("repair  repair, version"), "{}", done.out);
+    let done = space.fails(&["methods", "distill"], 1, "F0302");
+    assert!(done.err.contains("no method for `distill` yet"), "{}", done.err);
     let json: serde_json::Value = serde_json::from_str(&space.ok(&["methods", "--json"]).out).unwrap();
     assert!(json.as_array().unwrap().iter().any(|method| method["id"] == "stitch"));
 }

@@ -1,27 +1,24 @@
 //! Content hashes of the inputs: most are taken while the weights stream by; what a resume has skipped is read here.
 
-use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::apply::HashDuty;
 use super::context::Context;
 use super::error::RunError;
 use crate::plan::Output;
-use crate::plan::ir::TensorId;
 
-/// BLAKE3 per input (checkpoints, then adapters): over name, dtype, shape and content of every tensor that the output was
-/// made from, in the order of names. Inputs that this output does not use hash as empty.
+/// BLAKE3 per input that the output was made from (checkpoints, then adapters, as in its record): over name, dtype, shape and content of
+/// every tensor that was read for it, in the order of names. What only stages before it have read is read here once more, unless its hash
+/// is remembered.
 pub(super) fn inputs(
     context: &Context<'_>,
     pool: &rayon::ThreadPool,
     output: &Output,
 ) -> Result<Vec<[u8; 32]>, RunError> {
     let program = context.program;
-    let roots: Vec<TensorId> = output.tensors.iter().map(|tensor| tensor.tensor).collect();
-    let used: BTreeSet<(usize, usize)> =
-        program.closure_with_groups(&roots).into_iter().filter_map(|id| program.stored(id)).collect();
+    let used = &output.used.tensors;
     let mut missing = Vec::new();
-    for &(source, tensor) in &used {
+    for &(source, tensor) in used {
         if context.hashed(source, tensor).is_none() {
             let checkpoint = &program.sources[source].checkpoint;
             let dtype = checkpoint.tensors()[tensor].dtype;
@@ -47,7 +44,8 @@ pub(super) fn inputs(
         }
     }
     let mut hashes = Vec::new();
-    for (index, source) in program.sources.iter().enumerate() {
+    for index in output.used.sources() {
+        let source = &program.sources[index];
         let mut hash = blake3::Hasher::new();
         for &(_, tensor) in used.range((index, 0)..(index + 1, 0)) {
             let info = &source.checkpoint.tensors()[tensor];
@@ -56,8 +54,8 @@ pub(super) fn inputs(
         }
         hashes.push(*hash.finalize().as_bytes());
     }
-    for adapter in &program.adapters {
-        hashes.push(adapter.adapter.content_hash()?);
+    for adapter in &output.used.adapters {
+        hashes.push(program.adapters[*adapter].adapter.content_hash()?);
     }
     Ok(hashes)
 }

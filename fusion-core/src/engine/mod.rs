@@ -34,7 +34,7 @@ use wave::WaveRun;
 
 pub(crate) use whole::group_bytes;
 
-pub use error::{NonFinite, RunError};
+pub use error::{Access, NonFinite, RunError};
 pub use events::{Event, Listener};
 
 /// What a run has done.
@@ -82,6 +82,10 @@ pub fn run(
     cancel: &AtomicBool,
 ) -> Result<RunReport, RunError> {
     let began = std::time::Instant::now();
+    // Before hours of stages.
+    let chunk = fit(plan, &plan.outputs, options)?;
+    #[cfg(feature = "learn")]
+    fit(plan, &plan.experiment.between, options)?;
     #[cfg(feature = "learn")]
     let (plan, mut outcome) = match plan.experiment.is_empty() {
         true => (std::borrow::Cow::Borrowed(plan), crate::experiment::Outcome::default()),
@@ -93,7 +97,6 @@ pub fn run(
     #[cfg(feature = "learn")]
     let plan = plan.as_ref();
     let context = Context::new(&plan.program, cancel, listener);
-    let chunk = fit(plan, options)?;
     let pool = threads(options)?;
     let placement = Placement::new(&plan.program, registry, options.device)?;
     let due = plan.outputs.iter().filter(|output| output.state != State::Cached).count();
@@ -178,7 +181,7 @@ pub(crate) fn compute(
         registry,
         output,
         placement: &placement,
-        chunk: fit(plan, options)?,
+        chunk: fit(plan, std::slice::from_ref(output), options)?,
         allow_non_finite: options.allow_non_finite,
         memory: options.memory,
     };
@@ -312,8 +315,13 @@ fn record(plan: &Plan, options: &Options, output: &Output) -> Record {
             .get(output.node.0 as usize)
             .map(|key| blake3::Hash::from_bytes(*key).to_hex().to_string())
             .unwrap_or_default(),
-        inputs: input_records(&plan.program),
-        settings: plan.report.stages.iter().map(|stage| (stage.name.clone(), stage.summary())).collect(),
+        inputs: input_records(&plan.program, &output.used),
+        settings: plan
+            .report
+            .stages_before(&plan.graph, output.node)
+            .into_iter()
+            .map(|stage| (stage.name, stage.summary))
+            .collect(),
         device: options.device.to_string(),
     }
 }
@@ -329,14 +337,14 @@ fn metadata(plan: &Plan, output: &Output) -> BTreeMap<String, String> {
     metadata
 }
 
-/// The chunk that fits the budget: the one asked for, or smaller ones down to 64 Ki elements.
-fn fit(plan: &Plan, options: &Options) -> Result<usize, RunError> {
+/// The chunk with which these outputs fit the budget: the one asked for, or smaller ones down to 64 Ki elements.
+fn fit(plan: &Plan, outputs: &[Output], options: &Options) -> Result<usize, RunError> {
     let on_device =
         plan.report.stages.iter().any(|stage| stage.runs_on != "fused cpu" && stage.runs_on != "headers");
     let budget = options.memory / 2; // a quarter is for statistics, a quarter for partial ones
     let need = |chunk: usize| {
         let span = if on_device { chunk } else { TILE };
-        buffer_bytes(&plan.program, &plan.outputs, span, chunk) * options.threads.max(1) as u64
+        buffer_bytes(&plan.program, outputs, span, chunk) * options.threads.max(1) as u64
     };
     let mut chunk = options.chunk.max(BLOCK_ELEMENTS) / BLOCK_ELEMENTS * BLOCK_ELEMENTS;
     while need(chunk) > budget && chunk > BLOCK_ELEMENTS {

@@ -2,9 +2,13 @@
 
 use std::collections::BTreeMap;
 
+use fusion_dsl::graph::NodeId;
+
 use crate::checkpoint::write::{
     CardInfo, CardInput, ConfigChange, LayerChange, Sidecar, Target, card, config::patch, donor_files,
 };
+use crate::plan::ir::Source;
+use crate::plan::lineage::ancestors;
 use crate::plan::{Output, Plan};
 use crate::tensor::Dtype;
 
@@ -61,29 +65,60 @@ fn written_dtype(output: &Output) -> Option<Dtype> {
 
 fn model_card(plan: &Plan, output: &Output, recipe: &str) -> String {
     let report = plan.report.outputs.iter().find(|report| report.path == output.path);
-    let used: Vec<_> = plan.report.stages.iter().collect();
+    let stages = plan.report.stages_before(&plan.graph, output.node);
     card(&CardInfo {
         title: output.name.clone(),
         recipe_text: recipe.to_owned(),
-        stages: used
+        stages: stages
             .iter()
-            .map(|stage| format!("{} {}: {}", stage.verb, stage.name, stage.summary()))
+            .map(|stage| format!("{} {}: {}", stage.verb, stage.name, stage.summary))
             .collect(),
-        inputs: plan
-            .report
-            .inputs
-            .iter()
-            .map(|input| CardInput {
-                name: input.name.clone(),
-                path: input.path.clone(),
-                hash: None,
-                slot: Some(super::slot(&input.name)),
-            })
-            .collect(),
+        inputs: card_inputs(plan, output),
         dtype: written_dtype(output),
         parameters: report.map_or(0, |report| report.parameters),
         layers: (output.view.layers > 0).then_some(output.view.layers as usize),
         tool_version: env!("CARGO_PKG_VERSION").to_owned(),
-        seeds: used.iter().filter_map(|stage| Some((stage.name.clone(), stage.seed?))).collect(),
+        seeds: seeds(plan, output),
     })
+}
+
+/// The inputs of an output, in the order of the recipe. What stages have made is none.
+fn card_inputs(plan: &Plan, output: &Output) -> Vec<CardInput> {
+    let program = &plan.program;
+    let mut sources: Vec<&Source> = output
+        .used
+        .sources()
+        .into_iter()
+        .map(|source| &program.sources[source])
+        .filter(|source| source.made_by.is_none())
+        .collect();
+    sources.sort_by_key(|source| source.span);
+    let adapters = output.used.adapters.iter().map(|adapter| &program.adapters[*adapter]);
+    let adapters = adapters.map(|adapter| (format!("{}+adapter", adapter.name), adapter.path.clone()));
+    sources
+        .into_iter()
+        .map(|source| (source.name.clone(), source.path.clone()))
+        .chain(adapters)
+        .map(|(name, path)| {
+            let slot = Some(super::slot(&name));
+            CardInput { name, path, hash: None, slot }
+        })
+        .collect()
+}
+
+/// Seeds of all that was drawn on the way to an output, in the order of the recipe: by stages, and as first weights of networks.
+fn seeds(plan: &Plan, output: &Output) -> Vec<(String, u64)> {
+    let before = ancestors(&plan.graph, output.node);
+    let mut found: Vec<(NodeId, String, u64)> = Vec::new();
+    for stage in &plan.report.stages {
+        found.extend(stage.seed.map(|seed| (stage.node, stage.name.clone(), seed)));
+    }
+    #[cfg(feature = "learn")]
+    for step in &plan.experiment.steps {
+        let seed = step.settings.get("seed").and_then(serde_json::Value::as_u64);
+        found.extend(seed.map(|seed| (step.node, step.name.clone(), seed)));
+    }
+    found.retain(|(node, ..)| before.contains(node));
+    found.sort_by_key(|(node, ..)| (plan.graph.node(*node).span, *node));
+    found.into_iter().map(|(_, name, seed)| (name, seed)).collect()
 }

@@ -37,6 +37,18 @@ pub(crate) fn data_key(source: &str, settings: &Map<String, Json>, facts: &fusio
     hash.finalize().to_hex().to_string()
 }
 
+/// The key of a data set that is made of others, whose keys these are.
+pub(crate) fn union_key(sets: &[&str], settings: &Map<String, Json>) -> String {
+    let mut hash = blake3::Hasher::new();
+    hash.update(b"union");
+    for set in sets {
+        hash.update(set.as_bytes());
+        hash.update(&[0]);
+    }
+    hash.update(Json::Object(settings.clone()).to_string().as_bytes());
+    hash.finalize().to_hex().to_string()
+}
+
 /// Name, size and time of a file, or of all files of a folder.
 ///
 /// # Errors

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use fusion_network::{Architecture, Data, Role, State};
+use safetensors::SafeTensorError;
 use safetensors::tensor::{Dtype as Stored, TensorView};
 
 use crate::checkpoint::{Checkpoint, CheckpointError};
@@ -145,5 +146,13 @@ fn write(to: &Path, tensors: &BTreeMap<&str, (Stored, Vec<usize>, Vec<u8>)>) -> 
         })
         .collect::<std::io::Result<Vec<_>>>()?;
     let metadata = Some([("format".to_owned(), "pt".to_owned())].into());
-    safetensors::serialize_to_file(views, metadata, to).map_err(std::io::Error::other)
+    safetensors::serialize_to_file(views, metadata, to).map_err(written)
+}
+
+/// A safetensors file that cannot be written. The system's error keeps its kind, which tells a full disk from a defect.
+pub(super) fn written(error: SafeTensorError) -> std::io::Error {
+    match error {
+        SafeTensorError::IoError(error) => error,
+        error => std::io::Error::other(error),
+    }
 }

@@ -5,6 +5,7 @@
 //! planner and the engine a trained network is a stored model whose headers are known and whose file comes later.
 
 pub mod data;
+pub(crate) mod frozen;
 mod key;
 mod load;
 mod results;
@@ -23,15 +24,15 @@ use std::sync::Arc;
 use fusion_dsl::descriptor::Verb;
 use fusion_dsl::graph::{Formula, NodeId};
 use fusion_dsl::span::Span;
-use fusion_network::Architecture;
+use fusion_network::{Architecture, Init};
 use fusion_sdk::symmetry::Symmetries;
 use serde::Serialize;
 use serde_json::{Map, Value as Json};
 
 use crate::plan::ir::View;
-use crate::plan::{Output, Places};
+use crate::plan::{Output, Places, SettingReport};
 
-pub(crate) use key::{data_key, file_key, step_key};
+pub(crate) use key::{data_key, file_key, step_key, union_key};
 pub use results::{Facts, Result as StageResult};
 pub(crate) use run::execute;
 pub use run::{Outcome, StepRun};
@@ -71,29 +72,6 @@ impl Experiment {
         self.steps.is_empty() && self.reports.is_empty() && self.pending.is_empty() && self.saves.is_empty()
     }
 
-    /// The steps for a plan; first weights of networks are no stages.
-    pub(crate) fn reports_of_steps(&self) -> Vec<StepReport> {
-        self.steps
-            .iter()
-            .filter_map(|step| {
-                let data = step
-                    .data
-                    .iter()
-                    .filter_map(|(_, node)| self.data.get(node))
-                    .map(|plan| plan.name.clone());
-                Some(StepReport {
-                    name: step.name.clone(),
-                    verb: step.verb?.word().to_owned(),
-                    method: step.method.clone(),
-                    inputs: step.inputs.iter().map(|input| input.name.clone()).chain(data).collect(),
-                    network: step.architecture.map(|index| self.architectures[index].to_string()),
-                    settings: step.settings.clone(),
-                    cached: step.cached,
-                })
-            })
-            .collect()
-    }
-
     /// Where a step stands in the recipe: by item, then by the index of its loop. The graph's own order goes by content.
     pub(crate) fn place(&self, name: &str) -> (Span, u64) {
         let span = self.steps.iter().find(|step| step.name == name).map_or(Span::NONE, |step| step.span);
@@ -112,8 +90,10 @@ impl Experiment {
 pub struct DataPlan {
     /// Name in the recipe.
     pub name: String,
-    /// As written.
+    /// As written; empty for one that is made of others.
     pub source: String,
+    /// The data sets that it is made of.
+    pub sets: Vec<NodeId>,
     /// Its block.
     pub settings: Map<String, Json>,
     /// Examples, shape, classes.
@@ -138,6 +118,8 @@ pub enum Feed {
     Fresh {
         /// Its architecture.
         architecture: usize,
+        /// How they are drawn.
+        init: Init,
     },
     /// The result of another step: a path or an ensemble.
     Result(NodeId),
@@ -165,6 +147,8 @@ pub enum Task {
     Network {
         /// Starts the draws.
         seed: u64,
+        /// How they are made.
+        init: Init,
         /// A foreign checkpoint.
         from: Option<PathBuf>,
         /// `theirs = ours`.
@@ -280,6 +264,10 @@ pub struct SavePlan {
     pub path: String,
     /// Where it goes.
     pub target: PathBuf,
+    /// Whether it is an alignment, and so a file.
+    pub alignment: bool,
+    /// Whether it may replace what is not its own.
+    pub overwrite: bool,
     /// The item.
     pub span: Span,
 }
@@ -295,9 +283,11 @@ pub struct Pending {
     pub span: Span,
 }
 
-/// A step, for plans.
+/// A step, for plans, records and model cards.
 #[derive(Clone, Debug, Serialize)]
 pub struct StepReport {
+    /// Its node.
+    pub node: NodeId,
     /// Name in the recipe.
     pub name: String,
     /// Verb.
@@ -310,6 +300,10 @@ pub struct StepReport {
     pub network: Option<String>,
     /// Settings, defaults left out.
     pub settings: Map<String, Json>,
-    /// Whether it runs.
+    /// Settings with defaults; those of a `collect` are `NAME.SETTING`.
+    pub resolved: Vec<SettingReport>,
+    /// Seed, of methods that draw, given or derived.
+    pub seed: Option<u64>,
+    /// Whether its result is there.
     pub cached: bool,
 }

@@ -14,8 +14,8 @@ use serde::Serialize;
 
 use super::results::Result as StepResult;
 use super::{Experiment, Feed, Input, Step, Store, Task, load, stages};
-use crate::checkpoint::Checkpoint;
-use crate::engine::{Event, Listener, RunError, compute};
+use crate::checkpoint::{Checkpoint, TensorInfo};
+use crate::engine::{Access, Event, Listener, RunError, compute};
 use crate::method::{DeviceName, Registry};
 use crate::plan::facts::binary;
 use crate::plan::outputs::State as OutputState;
@@ -294,6 +294,8 @@ impl Runtime<'_> {
             self.emit(&Event::StepDone { step: run.clone() });
             return Ok((run, result));
         }
+        // What cannot be kept is better known before hours of work than after.
+        self.store.tried(&step.key).map_err(|error| self.unkept(error))?;
         self.emit(&Event::StepBegins {
             name: step.name.clone(),
             verb: verb.clone(),
@@ -306,20 +308,25 @@ impl Runtime<'_> {
         let files = made.files;
         self.store
             .write(&step.key, &result, |folder| files.into_iter().try_for_each(|file| file.write(folder)))
-            .map_err(|error| self.failed(step, format!("its result cannot be kept: {error}"), None))?;
+            .map_err(|error| self.unkept(error))?;
         let run = report(&result, false);
         self.emit(&Event::StepDone { step: run.clone() });
         Ok((run, result))
     }
 
-    /// Opens the models that a step has left, for whom they were only declared.
+    /// Opens the models that a step has left, for whom they were only declared. All that was planned since relies on the declaration, so
+    /// another model is an error: reading it would give numbers of other places.
     fn adopt(&mut self, step: &Step) -> Result<(), RunError> {
         let folder = self.store.folder(&step.key);
         for source in &mut self.plan.program.sources {
             let Some(key) = &source.made_by else { continue };
             let (own, part) = key.split_once('/').unwrap_or((key, "model"));
             if own == step.key {
-                source.checkpoint = Arc::new(Checkpoint::open(&folder.join(stages::file_name(part)))?);
+                let found = Checkpoint::open(&folder.join(stages::file_name(part)))?;
+                if let Some(difference) = difference(source.checkpoint.tensors(), found.tensors()) {
+                    return Err(RunError::Unplanned { stage: source.name.clone(), difference });
+                }
+                source.checkpoint = Arc::new(found);
             }
         }
         Ok(())
@@ -328,26 +335,45 @@ impl Runtime<'_> {
     /// A data set, read once.
     pub(super) fn dataset(&self, step: &Step, node: NodeId) -> Result<Arc<Dataset>, RunError> {
         let mut datasets = self.datasets.lock().unwrap_or_else(PoisonError::into_inner);
+        self.opened(&mut datasets, step, node)
+    }
+
+    fn opened(
+        &self,
+        datasets: &mut BTreeMap<NodeId, Arc<Dataset>>,
+        step: &Step,
+        node: NodeId,
+    ) -> Result<Arc<Dataset>, RunError> {
         if let Some(dataset) = datasets.get(&node) {
             return Ok(dataset.clone());
         }
         let plan = &self.plan.experiment.data[&node];
-        let places = fusion_data::Places {
-            folders: self.plan.experiment.folders.clone(),
-            root: self.plan.experiment.root.clone(),
+        let found = if plan.sets.is_empty() {
+            let places = fusion_data::Places {
+                folders: self.plan.experiment.folders.clone(),
+                root: self.plan.experiment.root.clone(),
+            };
+            let watch = stages::watch::Reading { runtime: self, name: &plan.name };
+            Dataset::open(&plan.source, &plan.settings, &places, &watch)
+        } else {
+            let mut parts = Vec::new();
+            for set in &plan.sets {
+                let name = self.plan.experiment.data[set].name.as_str();
+                parts.push((name, self.opened(datasets, step, *set)?));
+            }
+            let parts: Vec<(&str, &Dataset)> = parts.iter().map(|(name, data)| (*name, &**data)).collect();
+            Dataset::union(&plan.name, &parts, &plan.settings)
         };
-        let watch = stages::watch::Reading { runtime: self, name: &plan.name };
-        let dataset =
-            Dataset::open(&plan.source, &plan.settings, &places, &watch).map_err(|error| match error {
-                fusion_data::DataError::Cancelled => RunError::Cancelled,
-                error => RunError::Method {
-                    stage: step.name.clone(),
-                    method: format!("data {}", plan.name),
-                    help: None,
-                    message: error.to_string(),
-                    span: plan.span,
-                },
-            })?;
+        let dataset = found.map_err(|error| match error {
+            fusion_data::DataError::Cancelled => RunError::Cancelled,
+            error => RunError::Method {
+                stage: step.name.clone(),
+                method: format!("data {}", plan.name),
+                help: None,
+                message: error.to_string(),
+                span: plan.span,
+            },
+        })?;
         let dataset = Arc::new(dataset);
         datasets.insert(node, dataset.clone());
         Ok(dataset)
@@ -367,13 +393,20 @@ impl Runtime<'_> {
                     }
                 }
             }
-            Feed::Fresh { architecture } => {
-                Ok(self.plan.experiment.architectures[*architecture].initial(step.seed))
+            Feed::Fresh { architecture, init } => {
+                Ok(self.plan.experiment.architectures[*architecture].initial_by(step.seed, *init))
             }
             Feed::Result(_) | Feed::Alignment(_) => {
                 Err(self.failed(step, format!("`{}` is no model", input.name), None))
             }
         }
+    }
+
+    /// The store cannot be written to.
+    fn unkept(&self, error: std::io::Error) -> RunError {
+        RunError::file("the cache folder", self.store.root(), Access::Write, error).advised(
+            "results of stages are kept there: make room, allow it to be written, or name another folder in $FUSION_CACHE",
+        )
     }
 
     pub(super) fn emit(&self, event: &Event) {
@@ -400,6 +433,21 @@ impl Runtime<'_> {
             help: error.help,
         }
     }
+}
+
+/// How a model's tensors differ from those that were declared; both are sorted by name. `None` if they do not.
+fn difference(declared: &[TensorInfo], found: &[TensorInfo]) -> Option<String> {
+    let text = |tensor: &TensorInfo| format!("{} {:?}", tensor.dtype, tensor.shape);
+    for (declared, found) in declared.iter().zip(found) {
+        if declared.name != found.name {
+            return Some(format!("it has `{}` where `{}` was expected", found.name, declared.name));
+        }
+        if (declared.dtype, &declared.shape) != (found.dtype, &found.shape) {
+            return Some(format!("`{}` is {} instead of {}", found.name, text(found), text(declared)));
+        }
+    }
+    let (wanted, there) = (declared.len(), found.len());
+    (wanted != there).then(|| format!("it has {there} tensors instead of {wanted}"))
 }
 
 impl Outcome {
@@ -459,6 +507,37 @@ impl Outcome {
                 let (left, right) = (self.evaluate(plan, left, values)?, self.evaluate(plan, right, values)?);
                 binary(op, &left, &right)
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tensor::Dtype;
+
+    #[test]
+    fn a_model_that_was_planned_otherwise_is_told_by_its_first_difference() {
+        let of = |tensors: &[(&str, Dtype, &[usize])]| -> Vec<TensorInfo> {
+            let named =
+                tensors.iter().map(|(name, dtype, shape)| ((*name).to_owned(), *dtype, shape.to_vec()));
+            Checkpoint::declared("x", named).tensors().to_vec()
+        };
+        let declared = of(&[("a", Dtype::F32, &[2, 3]), ("b", Dtype::F32, &[3])]);
+        assert_eq!(difference(&declared, &declared), None);
+        for (found, text) in [
+            (
+                of(&[("a", Dtype::F32, &[3, 2]), ("b", Dtype::F32, &[3])]),
+                "`a` is f32 [3, 2] instead of f32 [2, 3]",
+            ),
+            (
+                of(&[("a", Dtype::BF16, &[2, 3]), ("b", Dtype::F32, &[3])]),
+                "`a` is bf16 [2, 3] instead of f32 [2, 3]",
+            ),
+            (of(&[("a", Dtype::F32, &[2, 3]), ("c", Dtype::F32, &[3])]), "it has `c` where `b` was expected"),
+            (of(&[("a", Dtype::F32, &[2, 3])]), "it has 1 tensors instead of 2"),
+        ] {
+            assert_eq!(difference(&declared, &found).as_deref(), Some(text));
         }
     }
 }

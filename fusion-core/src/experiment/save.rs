@@ -3,7 +3,7 @@
 
 use std::fs;
 use std::io;
-use std::path::Path as FilePath;
+use std::path::{Path as FilePath, PathBuf};
 
 use fusion_network::Flat;
 use fusion_sdk::path::Geometry;
@@ -11,10 +11,39 @@ use serde_json::json;
 
 use super::run::Runtime;
 use super::{SavePlan, Task, load, stages};
-use crate::engine::{Event, RunError};
+use crate::engine::{Access, Event, RunError};
 
 /// The file that makes a folder one of ours.
-pub(crate) const PATH: &str = "path.json";
+const PATH: &str = "path.json";
+
+/// What to do where one cannot be written.
+const ELSEWHERE: &str = "make room or allow it to be written, or save elsewhere; what was computed is kept, and the next run only writes it";
+
+/// The entry of a saved path or alignment that says which result it is.
+const KEY: &str = "result";
+
+/// Which result a saved alignment (a file) or path (a folder) is: the key of its stage, and for one of several `/` and its name there. Empty
+/// where it does not say so, `None` where it is neither.
+pub(crate) fn result_in(target: &FilePath, alignment: bool) -> Option<String> {
+    #[derive(serde::Deserialize)]
+    struct Found {
+        result: Option<String>,
+        /// Of alignments.
+        alignments: Option<serde::de::IgnoredAny>,
+        /// Of one that stands alone.
+        nodes: Option<serde::de::IgnoredAny>,
+        /// Of paths.
+        geometry: Option<serde::de::IgnoredAny>,
+    }
+    let file = if alignment { target.to_owned() } else { target.join(PATH) };
+    let read = io::BufReader::new(fs::File::open(file).ok()?);
+    let found: Found = serde_json::from_reader(read).ok()?;
+    let ours = match alignment {
+        true => found.alignments.is_some() || found.nodes.is_some(),
+        false => found.geometry.is_some(),
+    };
+    ours.then(|| found.result.unwrap_or_default())
+}
 
 /// Writes the paths that the recipe saves. What was there before is replaced as a whole, or stays.
 pub(super) fn write(runtime: &Runtime<'_>) -> Result<Vec<String>, RunError> {
@@ -29,11 +58,11 @@ pub(super) fn write(runtime: &Runtime<'_>) -> Result<Vec<String>, RunError> {
 
 fn one(runtime: &Runtime<'_>, save: &SavePlan) -> Result<(), RunError> {
     let Some(step) = runtime.plan.experiment.step(save.input) else { return Ok(()) };
+    let unwritten =
+        |what: &str, error| RunError::file(what, &save.target, Access::Write, error).advised(ELSEWHERE);
     if matches!(step.task, Task::Align(_)) {
-        let from = runtime.store.folder(&step.key).join(stages::align::file(0));
-        return copy(&from, &save.target).map_err(|error| {
-            runtime.failed(step, format!("`{}` cannot be written: {error}", save.path), None)
-        });
+        let parts = stages::align::kept(runtime, step);
+        return put(&parts, &step.key, &save.target).map_err(|error| unwritten("the alignment", error));
     }
     let architecture = runtime.architecture(step);
     let network = runtime.build(step, architecture)?;
@@ -62,6 +91,7 @@ fn one(runtime: &Runtime<'_>, save: &SavePlan) -> Result<(), RunError> {
         "points": (0..models).map(file).collect::<Vec<_>>(),
         "statistics": walked.statistics.len() == walked.path.points.len(),
         "tool": env!("CARGO_PKG_VERSION"),
+        KEY: step.key,
     });
     let fill = |folder: &FilePath| {
         for (index, state) in states.iter().enumerate() {
@@ -69,23 +99,23 @@ fn one(runtime: &Runtime<'_>, save: &SavePlan) -> Result<(), RunError> {
         }
         fs::write(folder.join(PATH), serde_json::to_vec_pretty(&about)?)
     };
-    replace(&save.target, fill)
-        .map_err(|error| runtime.failed(step, format!("`{}` cannot be written: {error}", save.path), None))
+    replace(&save.target, fill).map_err(|error| unwritten("the path", error))
 }
 
 fn file(index: usize) -> String {
     format!("point-{index:02}.safetensors")
 }
 
-/// Copies a file beside its place and puts it there.
-fn copy(from: &FilePath, target: &FilePath) -> io::Result<()> {
+/// Writes the alignments of a stage beside their place, and puts them there.
+fn put(parts: &[(&str, PathBuf)], key: &str, target: &FilePath) -> io::Result<()> {
     let parent = target.parent().unwrap_or(FilePath::new("."));
     fs::create_dir_all(parent)?;
     let name = target.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let temporary = parent.join(format!(".{name}.{}.tmp", std::process::id()));
     let done = (|| {
-        fs::copy(from, &temporary)?;
-        fs::File::open(&temporary)?.sync_all()?;
+        let mut file = io::BufWriter::new(fs::File::create(&temporary)?);
+        stages::align::files::write(&mut file, key, parts)?;
+        file.into_inner().map_err(io::IntoInnerError::into_error)?.sync_all()?;
         fs::rename(&temporary, target)
     })();
     let _ = fs::remove_file(&temporary);

@@ -1,14 +1,16 @@
 //! Reports: what the steps have left, put together with the recipe, its graph and the verdicts.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io;
 use std::path::Path;
 
 use fusion_dsl::graph::NodeId;
+use fusion_report::ReportError;
 use fusion_report::model::{Expect, Graph, Node, Report, StageRow, Status};
 
 use super::run::Outcome;
 use super::{ReportPlan, StepRun};
-use crate::engine::{Event, Listener, RunError};
+use crate::engine::{Access, Event, Listener, RunError};
 use crate::plan::{Fact, Options, Plan, graph_view};
 
 /// Writes the reports of a run.
@@ -22,19 +24,41 @@ pub(crate) fn write_reports(
 ) -> Result<(), RunError> {
     for report in &plan.experiment.reports {
         let whole = assemble(plan, options, recipe, seconds, outcome, report);
-        let files = fusion_report::write(&whole, &report.target).map_err(|error| RunError::Method {
-            stage: report.path.clone(),
-            method: "report".to_owned(),
-            message: error.to_string(),
-            help: None,
-            span: report.span,
-        })?;
+        let files = fusion_report::write(&whole, &report.target).map_err(|error| unwritten(error, report))?;
         let Some(first) = files.first() else { continue };
         let shown = shorten(first, &options.root);
         listener(&Event::Reported { path: shown.clone(), files: files.len() });
         outcome.reports.push(shown);
     }
     Ok(())
+}
+
+/// A report that cannot be written: what stands there, or the machine.
+fn unwritten(error: ReportError, report: &ReportPlan) -> RunError {
+    let file = |path: &Path, error| RunError::file("the report", path, Access::Write, error);
+    let advice = "make room or allow it to be written, or report elsewhere; what was computed is kept";
+    match error {
+        ReportError::Io { path, source, .. } => file(&path, source).advised(advice),
+        ReportError::Foreign { path } => {
+            file(&path, taken("it is a folder, and no report of fusion is in it"))
+                .advised("name another folder, or remove it")
+        }
+        ReportError::Kind { path, found, wanted } => {
+            file(&path, taken(&format!("it is {found}, and {wanted} is to be written")))
+                .advised("name another, or remove it")
+        }
+        error => RunError::Method {
+            stage: report.path.clone(),
+            method: "report".to_owned(),
+            message: error.to_string(),
+            help: None,
+            span: report.span,
+        },
+    }
+}
+
+fn taken(reason: &str) -> io::Error {
+    io::Error::new(io::ErrorKind::AlreadyExists, reason)
 }
 
 /// A path as the recipe's author knows it.

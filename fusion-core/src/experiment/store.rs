@@ -20,6 +20,26 @@ impl Store {
         Store { root: root.to_owned() }
     }
 
+    /// The folder of all results.
+    pub(crate) fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// Tries whether a result can be kept: makes the folder if need be, and a file in it for a moment.
+    ///
+    /// # Errors
+    /// The file system's.
+    pub(crate) fn tried(&self, key: &str) -> io::Result<()> {
+        if self.root.exists() && !self.root.is_dir() {
+            return Err(io::Error::new(io::ErrorKind::NotADirectory, "it is no folder"));
+        }
+        fs::create_dir_all(&self.root)?;
+        let name = format!("{}.{}.tried", &key[..key.len().min(32)], std::process::id());
+        let file = self.root.join(name);
+        fs::write(&file, b"fusion")?;
+        fs::remove_file(&file)
+    }
+
     /// Where the result of a key is, or will be.
     pub(crate) fn folder(&self, key: &str) -> PathBuf {
         self.root.join(&key[..key.len().min(32)])
@@ -84,6 +104,19 @@ impl Store {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_store_that_cannot_be_is_found_before_there_is_a_result() {
+        let folder = tempfile::tempdir().unwrap();
+        let place = folder.path().join("cache/stages");
+        Store::new(&place).tried("01").unwrap();
+        assert_eq!(fs::read_dir(&place).unwrap().count(), 0);
+        let taken = folder.path().join("file");
+        fs::write(&taken, "x").unwrap();
+        assert!(Store::new(&taken).tried("01").is_err());
+        assert!(Store::new(&taken.join("stages")).tried("01").is_err());
+        assert_eq!(fs::read_to_string(&taken).unwrap(), "x");
+    }
 
     #[test]
     fn a_result_is_there_as_a_whole_or_not_at_all() {

@@ -67,7 +67,7 @@ impl<'a> Builder<'a> {
                 }
                 NodeKind::Expect { formula, text } => self.expect(node, formula, text),
                 #[cfg(feature = "learn")]
-                NodeKind::Data { source, settings } => self.data(id, node, source, settings),
+                NodeKind::Data { source, sets, settings } => self.data(id, node, source, sets, settings),
                 #[cfg(feature = "learn")]
                 NodeKind::Report { inputs, path, settings } => self.report(node, inputs, path, settings),
                 #[cfg(not(feature = "learn"))]
@@ -144,6 +144,7 @@ impl<'a> Builder<'a> {
     }
 
     pub(super) fn finish(mut self) -> (Option<Plan>, Vec<Diagnostic>) {
+        self.check_targets();
         if !has_errors(&self.diagnostics) {
             self.check_space();
         }

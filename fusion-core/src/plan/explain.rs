@@ -1,5 +1,7 @@
 //! `fusion explain FILE --tensor NAME`: where a tensor comes from and which line decided each of its settings.
 
+use std::collections::{BTreeSet, VecDeque};
+
 use fusion_dsl::graph::{Graph, NodeKind};
 use serde::Serialize;
 use serde_json::Value as Json;
@@ -13,7 +15,7 @@ use crate::method::Registry;
 /// One step in the making of a tensor, the last first.
 #[derive(Clone, Debug, Serialize)]
 pub struct Explained {
-    /// `stored`, `adapter`, `computed`, `identical`.
+    /// `stored`, `adapter`, `computed`, `identical`; `made` by a stage on networks or checkpoints.
     pub kind: &'static str,
     /// The tensor's name there.
     pub tensor: String,
@@ -23,8 +25,12 @@ pub struct Explained {
     pub shape: Vec<usize>,
     /// Dtype.
     pub dtype: String,
+    /// The verb, for tensors that a stage on networks or checkpoints has made.
+    pub verb: Option<String>,
     /// The method, for computed tensors.
     pub method: Option<String>,
+    /// Which units lie along its axes, for aligned tensors.
+    pub units: Option<String>,
     /// Names of the inputs, in port order.
     pub inputs: Vec<String>,
     /// Settings with their places: (parameter, input, shown value, setting).
@@ -39,10 +45,79 @@ pub fn explain(plan: &Plan, registry: &Registry, name: &str) -> Vec<Explained> {
     let from_outputs = plan.outputs.iter().find_map(|output| output.view.tensors.get(name));
     let from_any = || plan.views.values().rev().find_map(|view| view.tensors.get(name));
     let Some(entry) = from_outputs.or_else(from_any) else { return Vec::new() };
-    let mut steps: Vec<Explained> =
-        plan.program.closure(&[entry.tensor]).into_iter().map(|id| step(plan, registry, id, name)).collect();
-    steps.reverse();
+    let mut steps = Vec::new();
+    let mut waiting = VecDeque::from([entry.tensor]);
+    let mut seen = BTreeSet::new();
+    while let Some(root) = waiting.pop_front() {
+        for id in plan.program.closure(&[root]).into_iter().rev() {
+            if seen.insert(id) {
+                steps.push(step(plan, registry, id, name));
+                waiting.extend(behind(plan, id));
+            }
+        }
+    }
     steps
+}
+
+/// The tensors of the same name in the models that a stage has made this one from.
+fn behind(plan: &Plan, id: TensorId) -> Vec<TensorId> {
+    #[cfg(feature = "learn")]
+    if let Some((source, tensor)) = plan.program.stored(id)
+        && let Some(step) = maker(plan, source)
+    {
+        let name = &plan.program.sources[source].checkpoint.tensors()[tensor].name;
+        let models = step.inputs.iter().filter_map(|input| match &input.feed {
+            crate::experiment::Feed::Model { view, .. } => view.tensors.get(name),
+            _ => None,
+        });
+        return models.map(|entry| entry.tensor).collect();
+    }
+    let _ = (plan, id);
+    Vec::new()
+}
+
+/// The stage on networks that makes a source.
+#[cfg(feature = "learn")]
+fn maker(plan: &Plan, source: usize) -> Option<&crate::experiment::Step> {
+    let key = plan.program.sources[source].made_by.as_deref()?;
+    let own = key.split('/').next();
+    plan.experiment.steps.iter().find(|step| Some(step.key.as_str()) == own)
+}
+
+/// Says of a tensor which stage on networks or checkpoints makes it, and with which settings.
+#[cfg(feature = "learn")]
+fn made(plan: &Plan, source: usize, out: &mut Explained) {
+    use crate::experiment::Task;
+    let Some(step) = maker(plan, source) else { return };
+    out.kind = "made";
+    out.method = Some(step.method.clone());
+    out.inputs = step.inputs.iter().map(|input| input.name.clone()).collect();
+    if let Task::Align(aligned) = &step.task {
+        let axes = aligned.disk.tensors.iter().find(|tensor| tensor.name == out.tensor);
+        out.units = Some(match axes {
+            Some(axes) => aligned.disk.dimension_texts(axes).join(", "),
+            None => "none: it stays as it is".to_owned(),
+        });
+    }
+    let Some(report) = plan.report.steps.iter().find(|report| report.node == step.node) else { return };
+    out.verb = Some(report.verb.clone());
+    for setting in &report.resolved {
+        let value = Json::from(setting.value.clone());
+        let input = setting.input.as_ref().and_then(|name| out.inputs.iter().position(|own| own == name));
+        out.values.push((setting.name.clone(), setting.input.clone(), value.clone()));
+        let traced = Traced { name: setting.name.clone(), input, value, span: setting.span };
+        out.settings.push((traced, setting.value.clone()));
+    }
+    if let Some(seed) = report.seed {
+        let NodeKind::Stage(stage) = &plan.graph.node(step.node).kind else { return };
+        let own = stage.settings.iter().find(|setting| setting.name == "seed");
+        let span = own.map_or(fusion_dsl::span::Span::NONE, |setting| setting.span);
+        out.values.push(("seed".to_owned(), None, seed.into()));
+        out.settings.push((
+            Traced { name: "seed".to_owned(), input: None, value: seed.into(), span },
+            seed.to_string(),
+        ));
+    }
 }
 
 fn step(plan: &Plan, registry: &Registry, id: TensorId, name: &str) -> Explained {
@@ -54,7 +129,9 @@ fn step(plan: &Plan, registry: &Registry, id: TensorId, name: &str) -> Explained
         of: String::new(),
         shape: node.shape.clone(),
         dtype: node.dtype.to_string(),
+        verb: None,
         method: None,
+        units: None,
         inputs: Vec::new(),
         settings: Vec::new(),
         values: Vec::new(),
@@ -63,6 +140,8 @@ fn step(plan: &Plan, registry: &Registry, id: TensorId, name: &str) -> Explained
         Origin::Stored { source, tensor } => {
             out.of = program.sources[*source].name.clone();
             out.tensor = program.sources[*source].checkpoint.tensors()[*tensor].name.clone();
+            #[cfg(feature = "learn")]
+            made(plan, *source, &mut out);
         }
         Origin::Adapted { adapter, target, .. } => {
             out.kind = "adapter";

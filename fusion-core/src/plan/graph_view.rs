@@ -54,7 +54,12 @@ pub fn graph_view(graph: &Graph) -> GraphView {
                 };
                 ("model", node.name.clone(), detail)
             }
-            NodeKind::Data { source, .. } => ("data", node.name.clone(), source.clone()),
+            NodeKind::Data { source, sets, .. } => {
+                view.edges.extend(sets.iter().map(|set| arrow(set, "from")));
+                let detail =
+                    if sets.is_empty() { source.clone() } else { format!("{} data sets", sets.len()) };
+                ("data", node.name.clone(), detail)
+            }
             NodeKind::Stage(stage) => {
                 view.edges.extend(stage.edges.iter().map(|edge| arrow(&edge.input, &edge.role)));
                 for take in &stage.takes {

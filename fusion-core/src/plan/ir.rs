@@ -211,6 +211,8 @@ pub struct View {
     pub layer_origin: Vec<u32>,
     /// The source whose `config.json` and tokenizer fit.
     pub donor: Option<usize>,
+    /// The source whose `config.json` fits, where it is another: that of the widths.
+    pub config: Option<usize>,
     /// Whether the head is tied to the embeddings.
     pub tied: bool,
     /// The architecture, where the recipe has built the network.
@@ -226,6 +228,17 @@ pub struct NetworkOf {
     pub stale: bool,
     /// It has no seed of its own: `train` draws its first weights.
     pub fresh: bool,
+    /// How first weights of it are drawn; of what a stage has made, the usual way.
+    #[cfg(feature = "learn")]
+    pub init: fusion_network::Init,
+}
+
+impl NetworkOf {
+    /// What a stage makes of this architecture.
+    #[cfg(feature = "learn")]
+    pub fn made(architecture: usize, stale: bool) -> Self {
+        NetworkOf { architecture, stale, fresh: false, init: fusion_network::Init::Usual }
+    }
 }
 
 impl View {
@@ -237,6 +250,7 @@ impl View {
             stack: self.stack.clone(),
             layer_origin: self.layer_origin.clone(),
             donor: self.donor,
+            config: self.config,
             tied: self.tied,
             network: self.network.map(|network| NetworkOf { fresh: false, ..network }),
         }

@@ -12,12 +12,14 @@ mod explain;
 pub(crate) mod facts;
 mod graph_view;
 pub mod ir;
+pub(crate) mod lineage;
 mod models;
 pub mod outputs;
 mod places;
 mod report;
 mod settings;
 mod stitch;
+mod targets;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;

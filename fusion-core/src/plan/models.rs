@@ -168,7 +168,7 @@ pub fn checkpoint_code(error: &CheckpointError) -> Code {
 }
 
 /// A checkpoint's error at the place of the recipe that names it.
-fn checkpoint_diagnostic(error: &CheckpointError, span: Span) -> Diagnostic {
+pub(super) fn checkpoint_diagnostic(error: &CheckpointError, span: Span) -> Diagnostic {
     let diagnostic = Diagnostic::new(checkpoint_code(error), span, error.message())
         .note("read from the headers; no weights were loaded");
     match error.fix() {

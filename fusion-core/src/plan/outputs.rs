@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::build::Builder;
 use super::ir::{Origin, Program, TensorId, View};
+use super::lineage::Used;
 use super::models::resolve;
 use crate::checkpoint::write::Target;
 use crate::checkpoint::{Checkpoint, SourceFile};
@@ -58,6 +59,8 @@ pub struct Output {
     pub dtype: Option<Dtype>,
     /// The model.
     pub view: Arc<View>,
+    /// What is read for it.
+    pub used: Used,
     /// Replace what is there.
     pub overwrite: bool,
     /// Hex BLAKE3 of all that determines the bytes.
@@ -159,10 +162,11 @@ impl Builder<'_> {
         };
         let own = matches!(find("overwrite").map(|setting| &setting.value), Some(Value::Bool(true)));
         let mut donor = |name: &str| match find(name).map(|setting| (&setting.value, setting.value_span)) {
-            Some((Value::Node(reference), at)) => self.view(reference, at).and_then(|view| view.donor),
-            _ => view.donor,
+            Some((Value::Node(reference), at)) => self.view(reference, at),
+            _ => Some(view.clone()),
         };
-        let (config, tokenizer) = (donor("config"), donor("tokenizer"));
+        let config = donor("config").and_then(|view| view.config.or(view.donor));
+        let tokenizer = donor("tokenizer").and_then(|view| view.donor);
         let mut tensors: Vec<_> = view
             .tensors
             .iter()
@@ -179,10 +183,10 @@ impl Builder<'_> {
         } else {
             Target::Folder(full.clone())
         };
-        let overwrite = own || self.options.overwrite;
-        if !self.check_target(&full, path, span) {
-            return;
-        }
+        let roots: Vec<TensorId> = view.tensors.values().map(|entry| entry.tensor).collect();
+        let used = Used::by(&self.program, &roots);
+        #[cfg(feature = "learn")]
+        let used = used.with_stages(&self.program, &self.experiment);
         let mut output = Output {
             name: self.graph.node(input.node).name.clone(),
             node: id,
@@ -194,29 +198,19 @@ impl Builder<'_> {
             tokenizer,
             dtype,
             view,
-            overwrite,
+            used,
+            overwrite: own || self.options.overwrite,
             key: String::new(),
             state: State::Run { why: vec!["new".to_owned()] },
             span,
         };
         output.key = self.key(&output);
         output.state = self.state(&output, &full);
-        let cached = output.state == State::Cached;
-        if full.exists() && !overwrite && !cached {
-            let why = match &output.state {
-                State::Run { why } => why.join("; "),
-                State::Cached => String::new(),
-            };
-            self.error(
-                Diagnostic::new(Code::TargetExists, span, format!("`{path}` exists already"))
-                    .note(format!("it is not this recipe's result: {why}"))
-                    .help("`--overwrite` (or `overwrite = true` here) replaces it as a whole"),
-            );
-        }
         self.outputs.push(output);
     }
 
-    /// A model that stages on networks need and stages on tensors compute, as an output in the store.
+    /// A model that stages on networks need and stages on tensors compute, as an output in the store. Networks compute in f32; one that is
+    /// only aligned keeps the dtype in which it would be saved, which is that of the aligned one.
     #[cfg(feature = "learn")]
     pub(super) fn internal_output(&self, node: NodeId, view: &Arc<View>, span: Span) -> Output {
         let mut tensors: Vec<_> = view
@@ -224,11 +218,12 @@ impl Builder<'_> {
             .iter()
             .map(|(name, entry)| {
                 let natural = self.program.tensor(entry.tensor).dtype;
-                let dtype = if natural.is_float() { Dtype::F32 } else { natural };
+                let dtype = if natural.is_float() && view.network.is_some() { Dtype::F32 } else { natural };
                 (entry.position, OutputTensor { name: name.clone(), tensor: entry.tensor, dtype })
             })
             .collect();
         tensors.sort_by(|(a, x), (b, y)| a.cmp(b).then_with(|| x.name.cmp(&y.name)));
+        let roots: Vec<TensorId> = view.tensors.values().map(|entry| entry.tensor).collect();
         let mut output = Output {
             name: self.graph.node(node).name.clone(),
             node,
@@ -240,6 +235,7 @@ impl Builder<'_> {
             tokenizer: None,
             dtype: None,
             view: view.clone(),
+            used: Used::by(&self.program, &roots),
             overwrite: true,
             key: String::new(),
             state: State::Run { why: vec!["new".to_owned()] },
@@ -256,49 +252,16 @@ impl Builder<'_> {
     #[cfg(feature = "learn")]
     pub(super) fn view_key(&self, view: &View) -> String {
         let roots: Vec<TensorId> = view.tensors.values().map(|entry| entry.tensor).collect();
-        let records = input_records(&self.program);
         let mut hash = blake3::Hasher::new();
-        let mut sources = BTreeSet::new();
-        for id in self.program.closure(&roots) {
-            if let Origin::Stored { source, .. } = self.program.tensor(id).origin {
-                sources.insert(source);
-            }
-        }
-        for source in sources {
-            for (name, size, modified, _) in &records[source].files {
+        for record in input_records(&self.program, &Used::by(&self.program, &roots)) {
+            for (name, size, modified, _) in &record.files {
                 hash.update(format!("{name}\0{size}\0{modified}\0").as_bytes());
             }
         }
+        for plugin in self.plugins(&roots) {
+            hash.update(format!("{}\0{}\0{}\0", plugin.id, plugin.version, plugin.blake3).as_bytes());
+        }
         hash.finalize().to_hex().to_string()
-    }
-
-    /// An output must not lie in, above or at an input, nor at another output.
-    fn check_target(&mut self, full: &Path, path: &str, span: Span) -> bool {
-        let plain = |path: &Path| path.canonicalize().unwrap_or_else(|_| normal(path));
-        let target = plain(full);
-        for source in self.program.sources.iter().filter(|source| source.made_by.is_none()) {
-            let input = plain(&resolve(&self.options.root, &source.path));
-            if target.starts_with(&input) || input.starts_with(&target) {
-                let diagnostic = Diagnostic::new(
-                    Code::OutputInsideInput,
-                    span,
-                    format!("the output `{path}` and the input `{}` are in one place", source.path),
-                )
-                .note("inputs are memory-mapped while the output is written")
-                .help("save to another folder");
-                self.error(diagnostic);
-                return false;
-            }
-        }
-        if let Some(other) =
-            self.outputs.iter().find(|output| plain(&resolve(&self.options.root, &output.path)) == target)
-        {
-            let diagnostic = Diagnostic::new(Code::SameTarget, span, format!("`{path}` is saved to twice"))
-                .secondary(other.span, "first here");
-            self.error(diagnostic);
-            return false;
-        }
-        true
     }
 
     fn key(&self, output: &Output) -> String {
@@ -306,27 +269,33 @@ impl Builder<'_> {
         hash.update(env!("CARGO_PKG_VERSION").as_bytes());
         hash.update(self.recipe_key(output).as_bytes());
         hash.update(self.options.device.to_string().as_bytes());
-        for record in input_records(&self.program) {
+        for record in input_records(&self.program, &output.used) {
             // Inode and path may differ between machines; size and time say whether a resume may go on.
             for (name, size, modified, _) in &record.files {
+                hash.update(format!("{name}\0{size}\0{modified}\0").as_bytes());
+            }
+        }
+        // A model that gives nothing but its configuration.
+        for donor in [output.config, output.tokenizer].into_iter().flatten() {
+            for (name, size, modified, _) in file_records(self.program.sources[donor].checkpoint.files()) {
                 hash.update(format!("{name}\0{size}\0{modified}\0").as_bytes());
             }
         }
         for tensor in &output.tensors {
             hash.update(format!("{}\0{}\0", tensor.name, tensor.dtype).as_bytes());
         }
-        for plugin in self.plugins(output) {
+        let roots: Vec<TensorId> = output.tensors.iter().map(|tensor| tensor.tensor).collect();
+        for plugin in self.plugins(&roots) {
             hash.update(format!("{}\0{}\0{}\0", plugin.id, plugin.version, plugin.blake3).as_bytes());
         }
         hash.finalize().to_hex().to_string()
     }
 
-    /// The plugins whose methods compute any of the output's tensors, by id.
-    fn plugins(&self, output: &Output) -> Vec<&PluginInfo> {
-        let roots: Vec<TensorId> = output.tensors.iter().map(|tensor| tensor.tensor).collect();
+    /// The plugins whose methods compute any of these tensors, by id.
+    fn plugins(&self, roots: &[TensorId]) -> Vec<&PluginInfo> {
         let stages: BTreeSet<usize> = self
             .program
-            .closure(&roots)
+            .closure(roots)
             .into_iter()
             .filter_map(|id| match self.program.tensor(id).origin {
                 Origin::Computed { stage, .. } => Some(stage),
@@ -401,7 +370,8 @@ impl Builder<'_> {
             }
         }
         if why.is_empty() {
-            let plugins = self.plugins(output);
+            let roots: Vec<TensorId> = output.tensors.iter().map(|tensor| tensor.tensor).collect();
+            let plugins = self.plugins(&roots);
             let names = fusion_dsl::suggest::list(plugins.iter().map(|plugin| plugin.id.as_str()), 4);
             why.push(match (old.recipe == new.recipe, names.is_empty()) {
                 (true, false) => format!("the plugin {names} changed"),
@@ -416,8 +386,8 @@ impl Builder<'_> {
             tool: env!("CARGO_PKG_VERSION").to_owned(),
             key: output.key.clone(),
             recipe: self.recipe_key(output),
-            inputs: input_records(&self.program),
-            settings: self.stages.iter().map(|stage| (stage.name.clone(), stage.summary())).collect(),
+            inputs: input_records(&self.program, &output.used),
+            settings: self.settings_before(output.node),
             device: self.options.device.to_string(),
         }
     }
@@ -459,54 +429,43 @@ impl Builder<'_> {
     }
 }
 
-/// The inputs of a program for the record.
-pub(crate) fn input_records(program: &Program) -> Vec<InputRecord> {
-    let files = |files: &[SourceFile]| {
-        files
-            .iter()
-            .map(|file| {
-                let name =
-                    file.path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-                let modified = file
-                    .modified
-                    .and_then(|time| time.duration_since(std::time::UNIX_EPOCH).ok())
-                    .map_or(0, |since| since.as_nanos() as u64);
-                (name, file.size, modified, file.inode)
-            })
-            .collect()
-    };
-    let sources = program.sources.iter().map(|source| InputRecord {
-        name: source.name.clone(),
-        path: source.path.clone(),
-        files: match &source.made_by {
-            // It is a function of the stage, whatever file it lies in.
-            Some(key) => vec![(format!("stage {key}"), 0, 0, 0)],
-            None => files(source.checkpoint.files()),
-        },
-        hash: String::new(),
-    });
-    let adapters = program.adapters.iter().map(|adapter| InputRecord {
-        name: format!("{}+adapter", adapter.name),
-        path: adapter.path.clone(),
-        files: files(&adapter.adapter.files()),
-        hash: String::new(),
-    });
+/// The inputs that were used, for the record: checkpoints, then adapters.
+pub(crate) fn input_records(program: &Program, used: &Used) -> Vec<InputRecord> {
+    let sources =
+        used.sources().into_iter().map(|source| &program.sources[source]).map(|source| InputRecord {
+            name: source.name.clone(),
+            path: source.path.clone(),
+            files: match &source.made_by {
+                // It is a function of the stage, whatever file it lies in.
+                Some(key) => vec![(format!("stage {key}"), 0, 0, 0)],
+                None => file_records(source.checkpoint.files()),
+            },
+            hash: String::new(),
+        });
+    let adapters =
+        used.adapters.iter().map(|adapter| &program.adapters[*adapter]).map(|adapter| InputRecord {
+            name: format!("{}+adapter", adapter.name),
+            path: adapter.path.clone(),
+            files: file_records(&adapter.adapter.files()),
+            hash: String::new(),
+        });
     sources.chain(adapters).collect()
 }
 
-/// `a/../b` without asking the file system.
-fn normal(path: &Path) -> PathBuf {
-    let mut out = PathBuf::new();
-    for part in path.components() {
-        match part {
-            std::path::Component::ParentDir => {
-                out.pop();
-            }
-            std::path::Component::CurDir => {}
-            other => out.push(other),
-        }
-    }
-    std::path::absolute(&out).unwrap_or(out)
+/// Files by name, size, modification time (ns) and inode.
+fn file_records(files: &[SourceFile]) -> Vec<(String, u64, u64, u64)> {
+    files
+        .iter()
+        .map(|file| {
+            let name =
+                file.path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+            let modified = file
+                .modified
+                .and_then(|time| time.duration_since(std::time::UNIX_EPOCH).ok())
+                .map_or(0, |since| since.as_nanos() as u64);
+            (name, file.size, modified, file.inode)
+        })
+        .collect()
 }
 
 /// Bytes for people: decimal units, as disks and Hugging Face count.

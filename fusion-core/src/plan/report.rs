@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use fusion_dsl::descriptor::KernelClass;
 use fusion_dsl::descriptor::ParamSpec;
-use fusion_dsl::graph::NodeId;
+use fusion_dsl::graph::{Graph, NodeId};
 use fusion_dsl::span::Span;
 use serde::{Serialize, Serializer};
 use serde_json::Value as Json;
@@ -12,6 +12,7 @@ use serde_json::Value as Json;
 use super::build::Builder;
 use super::facts::Verdict;
 use super::ir::{Member, StageProgram};
+use super::lineage::ancestors;
 use super::outputs::State;
 use super::settings::StageSettings;
 
@@ -98,17 +99,90 @@ pub struct StageReport {
 impl StageReport {
     /// All settings on one line, to compare runs.
     pub fn summary(&self) -> String {
-        let mut parts = vec![self.method.clone()];
-        for setting in &self.settings {
-            let of = setting.input.as_ref().map(|input| format!(" of {input}")).unwrap_or_default();
-            parts.push(format!("{}{of} {}", setting.name, setting.value));
-            parts
-                .extend(setting.exceptions.iter().map(|e| format!("({} on {} tensors)", e.value, e.tensors)));
-        }
-        if let Some(seed) = self.seed {
-            parts.push(format!("seed {seed}"));
-        }
-        parts.join(", ")
+        summary(&self.method, &self.settings, self.seed)
+    }
+}
+
+/// A method with its settings on one line.
+pub(super) fn summary(method: &str, settings: &[SettingReport], seed: Option<u64>) -> String {
+    let mut parts = vec![method.to_owned()];
+    for setting in settings {
+        let of = setting.input.as_ref().map(|input| format!(" of {input}")).unwrap_or_default();
+        parts.push(format!("{}{of} {}", setting.name, setting.value));
+        parts.extend(setting.exceptions.iter().map(|e| format!("({} on {} tensors)", e.value, e.tensors)));
+    }
+    if let Some(seed) = seed {
+        parts.push(format!("seed {seed}"));
+    }
+    parts.join(", ")
+}
+
+/// A stage of those that an output is made by.
+pub(crate) struct StageBefore {
+    /// Name in the recipe.
+    pub(crate) name: String,
+    /// Verb.
+    pub(crate) verb: String,
+    /// Method and settings on one line.
+    pub(crate) summary: String,
+}
+
+/// The stages that a node is made by, in the order of the recipe.
+pub(crate) fn stages_before(
+    graph: &Graph,
+    node: NodeId,
+    stages: &[StageReport],
+    #[cfg(feature = "learn")] steps: &[crate::experiment::StepReport],
+) -> Vec<StageBefore> {
+    let before = ancestors(graph, node);
+    let mut found: Vec<(NodeId, StageBefore)> = stages
+        .iter()
+        .filter(|stage| before.contains(&stage.node))
+        .map(|stage| {
+            let (name, verb) = (stage.name.clone(), stage.verb.clone());
+            (stage.node, StageBefore { name, verb, summary: stage.summary() })
+        })
+        .collect();
+    #[cfg(feature = "learn")]
+    found.extend(steps.iter().filter(|step| before.contains(&step.node)).map(|step| {
+        let (name, verb) = (step.name.clone(), step.verb.clone());
+        (step.node, StageBefore { name, verb, summary: step.summary() })
+    }));
+    // Models of a loop are of one item.
+    let index = |name: &str| -> u64 {
+        let index = name.rsplit_once('[').and_then(|(_, index)| index.trim_end_matches(']').parse().ok());
+        index.unwrap_or(0)
+    };
+    found.sort_by_key(|(node, stage)| (graph.node(*node).span, index(&stage.name)));
+    found.into_iter().map(|(_, stage)| stage).collect()
+}
+
+impl Builder<'_> {
+    /// Stages that a node is made by, with their settings on one line, for its record.
+    pub(super) fn settings_before(&self, node: NodeId) -> Vec<(String, String)> {
+        #[cfg(feature = "learn")]
+        let steps = self.experiment.step_reports(self.graph, self.registry);
+        let stages = stages_before(
+            self.graph,
+            node,
+            &self.stages,
+            #[cfg(feature = "learn")]
+            &steps,
+        );
+        stages.into_iter().map(|stage| (stage.name, stage.summary)).collect()
+    }
+}
+
+impl PlanReport {
+    /// The stages that a node is made by, in the order of the recipe.
+    pub(crate) fn stages_before(&self, graph: &Graph, node: NodeId) -> Vec<StageBefore> {
+        stages_before(
+            graph,
+            node,
+            &self.stages,
+            #[cfg(feature = "learn")]
+            &self.steps,
+        )
     }
 }
 
@@ -356,7 +430,7 @@ pub(super) fn assemble(builder: &Builder<'_>, cost: Cost) -> PlanReport {
         inputs,
         stages,
         #[cfg(feature = "learn")]
-        steps: builder.experiment.reports_of_steps(),
+        steps: builder.experiment.step_reports(builder.graph, builder.registry),
         outputs,
         expects: builder.verdicts.clone(),
         cost,

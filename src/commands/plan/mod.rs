@@ -83,5 +83,10 @@ fn with_places(recipe: &Recipe, plan: &Plan) -> Json {
             }
         }
     }
+    for (s, step) in report.steps.iter().enumerate() {
+        for (p, setting) in step.resolved.iter().enumerate() {
+            place(&mut json["steps"][s]["resolved"][p], setting.span);
+        }
+    }
     json
 }

@@ -2,13 +2,14 @@
 
 use std::collections::BTreeMap;
 
+use fusion_core::experiment::StepReport;
 use fusion_core::plan::outputs::State;
 use fusion_core::plan::{OutputReport, PlanReport, SettingReport, StageReport};
 
 use crate::recipe::Recipe;
 use crate::session::Session;
 use crate::ui::style::Style;
-use crate::ui::table::{Side, Table};
+use crate::ui::table::{Side, Table, wrap};
 use crate::ui::units::{count, duration, grouped, plural, size};
 
 pub(super) fn page(session: &Session, recipe: &Recipe, report: &PlanReport) -> String {
@@ -80,6 +81,7 @@ fn inputs(session: &Session, report: &PlanReport) -> String {
 
 /// Stages on networks and data.
 fn steps(session: &Session, report: &PlanReport) -> String {
+    let style = session.ui.style;
     let mut table = Table::new(&[Side::Left, Side::Left, Side::Left, Side::Left, Side::Left]).indent(2);
     for step in &report.steps {
         let mut inputs = step.inputs.clone();
@@ -96,7 +98,39 @@ fn steps(session: &Session, report: &PlanReport) -> String {
             step.network.clone().unwrap_or_default(),
         ]);
     }
-    table.render(session.ui.width)
+    // A line for each row; under it, settings where they are not those of the last stage of this kind.
+    let mut out = String::new();
+    let mut last: BTreeMap<(&str, &str), String> = BTreeMap::new();
+    for (line, step) in table.render(session.ui.width).lines().zip(&report.steps) {
+        out.push_str(line);
+        out.push('\n');
+        let settings = settings(step);
+        let before = last.insert((&step.verb, &step.method), settings.clone());
+        let mut text = match before {
+            Some(before) if before == settings && !settings.is_empty() => "settings as above".to_owned(),
+            _ => settings,
+        };
+        if let Some(seed) = step.seed {
+            let comma = if text.is_empty() { "" } else { ", " };
+            text.push_str(&format!("{comma}seed {seed}"));
+        }
+        if !text.is_empty() {
+            for line in wrap(&text, 4, session.ui.width.unwrap_or(120).max(40)).lines() {
+                out.push_str(&style.dim(line));
+                out.push('\n');
+            }
+        }
+    }
+    out
+}
+
+/// The settings of a stage, but for its seed.
+fn settings(step: &StepReport) -> String {
+    let one = |setting: &SettingReport| match &setting.input {
+        Some(input) => format!("{} of {input} {}", setting.name, setting.value),
+        None => format!("{} {}", setting.name, setting.value),
+    };
+    step.resolved.iter().map(one).collect::<Vec<_>>().join(", ")
 }
 
 /// Most bytes first.
@@ -257,8 +291,9 @@ fn totals(report: &PlanReport) -> String {
             false => stages,
         };
     }
+    let besides = if due > 0 { " besides the stages" } else { "" };
     format!(
-        "{stages}reads {} in {}, writes {}, buffers up to {}, about {} on {} with {}\n",
+        "{stages}reads {} in {}, writes {}, buffers up to {}, about {}{besides} on {} with {}\n",
         size(cost.read),
         plural(cost.passes as usize, "pass"),
         size(cost.written),

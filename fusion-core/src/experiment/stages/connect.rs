@@ -51,8 +51,16 @@ pub(super) fn run(runtime: &Runtime<'_>, step: &Step, threads: usize) -> Result<
     };
     let models: Vec<&[f32]> = flats.iter().map(|flat| flat.weights.as_slice()).collect();
     let counts = counts(step, method.describe().about.ports.iter().map(|port| port.role));
-    let fresh =
-        |seed: u64| network.flatten(&architecture.initial(seed)).map(|flat| flat.weights).unwrap_or_default();
+    // Networks that the method draws itself are drawn like the one that it starts from.
+    let init = step.inputs.iter().find_map(|input| match &input.feed {
+        Feed::Fresh { init, .. } => Some(*init),
+        Feed::Model { view, .. } => view.network.map(|network| network.init),
+        _ => None,
+    });
+    let fresh = |seed: u64| {
+        let drawn = architecture.initial_by(seed, init.unwrap_or_default());
+        network.flatten(&drawn).map(|flat| flat.weights).unwrap_or_default()
+    };
     let watch = Working { runtime, name: &step.name };
     let search = Search {
         models: &models,

@@ -5,7 +5,7 @@ mod connect;
 mod ensemble;
 mod evaluate;
 pub(super) mod members;
-mod network;
+pub(crate) mod network;
 mod point;
 mod repair;
 mod sections;
@@ -87,7 +87,9 @@ impl File {
 /// Runs a step on a number of threads.
 pub(super) fn run(runtime: &Runtime<'_>, step: &Step, threads: usize) -> Result<Made, RunError> {
     match &step.task {
-        Task::Network { seed, from, map } => network::run(runtime, step, *seed, from.as_deref(), map),
+        Task::Network { seed, init, from, map } => {
+            network::run(runtime, step, (*seed, *init), from.as_deref(), map)
+        }
         Task::Train { collects } => train::run(runtime, step, collects, threads),
         Task::Align(plan) => align::run(runtime, step, plan, threads),
         Task::Connect => connect::run(runtime, step, threads),
@@ -134,7 +136,7 @@ pub(crate) fn check(
         }
         (Verb::Train, _) => train::read(method, settings).map(|_| ()),
         (Verb::Average, _) => point::read(&own).map(|_| ()),
-        (Verb::Repair, _) => repair::check(method, &own, models),
+        (Verb::Repair, _) => repair::check(method, &own, models, examples),
         (Verb::Ensemble, _) => ensemble::read(&own).map(|_| ()),
         _ => evaluate::check(method, &own),
     }

@@ -8,6 +8,7 @@ use fusion_sdk::{MethodError, Params as _};
 use serde_json::{Map, Value as Json};
 
 use super::super::Step;
+use super::super::frozen::Patterns;
 use super::super::results::{Facts, Result as StepResult};
 use super::super::run::Runtime;
 use super::watch::Working;
@@ -51,6 +52,11 @@ pub(super) fn run(
         .map(|_| Shards::new(architecture, &runtime.device, params.common.shards, each))
         .collect::<Result<Vec<_>, _>>()
         .map_err(|error| runtime.failed(step, error.to_string(), None))?;
+    let patterns = Patterns::new(params.common.frozen.as_deref().unwrap_or_default())
+        .map_err(|error| runtime.failed(step, error.to_string(), None))?;
+    let frozen = patterns.places(networks[0].network());
+    // Where nothing learns there is no way back to go.
+    networks.iter_mut().for_each(|network| network.freeze(|name| patterns.cover(name)));
     let Some(start) = step.inputs.first() else {
         return Err(runtime.failed(step, "there is no network to train", None));
     };
@@ -63,6 +69,7 @@ pub(super) fn run(
     let job = Job {
         params: &params,
         collects: &collects,
+        frozen: &frozen,
         data: &data,
         validate: validate.as_deref(),
         seed: step.seed,

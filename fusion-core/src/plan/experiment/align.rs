@@ -1,10 +1,11 @@
 //! `align`: whose units may change places is found out for every model, from its network, from the names of its tensors, or from what is
 //! declared; then the models are held against each other, before a weight is read.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use fusion_dsl::codes::Code;
-use fusion_dsl::diag::Diagnostic;
+use fusion_dsl::diag::{Diagnostic, Severity};
 use fusion_dsl::graph::{Node, NodeId, Stage};
 use fusion_dsl::span::Span;
 use fusion_sdk::MethodError;
@@ -16,8 +17,10 @@ use super::super::build::Builder;
 use super::super::ir::{NetworkOf, Source, View};
 use super::super::models::resolve;
 use super::super::places::Places;
+use super::apply::BY;
+use super::differences::{Difference, difference};
 use crate::checkpoint::Checkpoint;
-use crate::experiment::{AlignPlan, Feed, Input, ModelSymmetries, Step, file_key};
+use crate::experiment::{AlignPlan, Feed, Input, ModelSymmetries, Step, Task, file_key};
 use crate::method::Learned;
 use crate::symmetry;
 
@@ -83,9 +86,14 @@ impl<'a> Builder<'a> {
         if !self.same_units(&models, &found, kernel.unequal()) {
             return None;
         }
+        let applies = method.descriptor.ports.iter().any(|port| port.role == BY);
+        let given = self.given(stage, settings, inputs, applies)?;
+        let moving: Vec<(&Input, &ModelSymmetries)> =
+            models.iter().copied().zip(&found).skip(reference).collect();
+        let applied = self.given_fits(&given, settings, &moving).ok()?;
         let of_models: Vec<&Symmetries> = found.iter().map(|model| &model.symmetries).collect();
         let widths = match kernel.widths(&of_models) {
-            Ok(widths) => widths,
+            Ok(widths) => applied.or(widths),
             Err(error) => {
                 self.refused(node, stage, &places, &error);
                 return None;
@@ -113,37 +121,13 @@ impl<'a> Builder<'a> {
                 }
             }
         }
-        let applies = method.descriptor.ports.iter().any(|port| port.role == "by");
-        let given = inputs.iter().any(|input| matches!(input.feed, Feed::Alignment(_)));
-        if applies && given == settings.contains_key(STORED) {
-            let message = match given {
-                true => "alignments come by `by` or by `stored`, not by both",
-                false => "there is no alignment to apply",
-            };
-            self.error(
-                Diagnostic::new(Code::MissingEdge, stage.method_span, message)
-                    .help("`by NAME.alignment` takes that of a stage, `stored = \"…\"` one in a file"),
-            );
-            return None;
-        }
-        let stored =
-            settings.get(STORED).and_then(Json::as_str).map(|path| resolve(&self.options.root, path));
-        if let Some(path) = stored.as_ref().filter(|path| !path.is_file()) {
-            let span = setting_span(stage, STORED);
-            let message = format!("there is no alignment `{}`", path.display());
-            self.error(
-                Diagnostic::new(Code::CannotOpenModel, span, message)
-                    .help("one is written by `save NAME.alignment to \"…\"`"),
-            );
-            return None;
-        }
         Some(Arc::new(AlignPlan {
             models: found,
             reference: reference == 1,
             target,
             disk,
             architecture,
-            stored,
+            stored: given.stored,
         }))
     }
 
@@ -160,12 +144,16 @@ impl<'a> Builder<'a> {
                 "`fusion symmetries MODEL --text` writes such a description; a file of it is named, or its lines are given with `;` between",
             ))
         };
-        let lines = match text.contains(" = ") {
+        // A description has a node with its size, and a path hardly so.
+        let described = text.contains(" = ") || (text.contains("node ") && text.contains('['));
+        let lines = match described {
             true => text.to_owned(),
             false => {
                 let path = resolve(&self.options.root, text);
-                std::fs::read_to_string(&path)
-                    .map_err(|error| wrong(format!("`{}` cannot be read: {error}", path.display())))?
+                std::fs::read_to_string(&path).map_err(|error| {
+                    let message = format!("`{}` cannot be read: {error}", path.display());
+                    Box::new(Diagnostic { code: Code::CannotReadFile, ..*wrong(message) })
+                })?
             }
         };
         Symmetries::parse(&lines)
@@ -207,29 +195,49 @@ impl<'a> Builder<'a> {
             .iter()
             .map(|(name, entry)| (name.clone(), self.program.tensor(entry.tensor).shape.clone()))
             .collect();
-        let source = view.donor.map(|donor| &self.program.sources[donor].checkpoint);
+        let donor = view.config.or(view.donor);
+        let source = donor.map(|donor| &self.program.sources[donor].checkpoint);
         let beside = source.and_then(|checkpoint| symmetry::beside(checkpoint.path()));
         let config = source.and_then(|checkpoint| checkpoint.config());
+        let told = match (declared, &beside) {
+            (Some(_), _) => format!("`{}` does not fit the declared symmetries", input.name),
+            (None, Some(file)) => {
+                format!("`{}` does not fit the symmetries in `{}`", input.name, file.display())
+            }
+            (None, None) => format!("the symmetries of `{}` are not known", input.name),
+        };
         let found = match (declared, beside) {
             (Some(declared), _) => symmetry::of_text(declared.clone(), &shapes),
             (None, Some(file)) => symmetry::of_file(&file, &shapes),
             (None, None) => symmetry::of_names(&shapes, config),
         };
         match found {
-            Ok(symmetries) => Some(ModelSymmetries {
-                disk: symmetries.clone(),
-                symmetries,
-                architecture: None,
-                declared: declared.is_some(),
-            }),
+            Ok(symmetries) => {
+                for warning in symmetry::warnings(&symmetries) {
+                    self.warn_once(input, format!("`{}`: {warning}", input.name));
+                }
+                Some(ModelSymmetries {
+                    disk: symmetries.clone(),
+                    symmetries,
+                    architecture: None,
+                    declared: declared.is_some(),
+                })
+            }
             Err(error) => {
-                refuse(
-                    self,
-                    format!("the symmetries of `{}` are not known: {error}", input.name),
-                    error.help(),
-                );
+                refuse(self, format!("{told}: {error}"), error.help());
                 None
             }
+        }
+    }
+
+    /// What one should know of a model's symmetries, said once for all stages.
+    fn warn_once(&mut self, input: &Input, message: String) {
+        if !self.diagnostics.iter().any(|said| said.message == message) {
+            self.diagnostics.push(
+                Diagnostic::new(Code::NoSymmetries, input.span, message)
+                    .with_severity(Severity::Warning)
+                    .help("`fusion symmetries MODEL` shows what moves with what"),
+            );
         }
     }
 
@@ -237,37 +245,23 @@ impl<'a> Builder<'a> {
     fn same_units(&mut self, models: &[&Input], found: &[ModelSymmetries], unequal: bool) -> bool {
         let Some(first) = found.first() else { return true };
         for (input, other) in models.iter().zip(found).skip(1) {
-            let own = |symmetries: &Symmetries| -> Vec<String> {
-                symmetries.nodes.iter().map(|node| node.name.clone()).collect()
-            };
-            let sizes = |symmetries: &Symmetries| -> Vec<usize> {
-                symmetries.nodes.iter().map(|node| node.size).collect()
-            };
-            let (theirs, ours) = (own(&other.symmetries), own(&first.symmetries));
-            let alike =
-                other.symmetries.resized(&sizes(&first.symmetries)).tensors == first.symmetries.tensors;
-            let mut diagnostic = if theirs != ours || !alike {
-                let missing = ours.iter().find(|name| !theirs.contains(name));
-                let extra = theirs.iter().find(|name| !ours.contains(name));
-                let message = format!(
-                    "`{}` has other layers than `{}`: units of networks of different depth or kind cannot be matched",
-                    input.name, models[0].name
-                );
+            let (ours, theirs) = (&first.symmetries.nodes, &other.symmetries.nodes);
+            let described =
+                difference((&models[0].name, &first.symmetries), (&input.name, &other.symmetries));
+            let mut diagnostic = if let Some(Difference { message, notes, help }) = described {
                 let mut diagnostic = Diagnostic::new(Code::ArchitecturesDiffer, input.span, message);
-                for (name, word) in [(missing, "it lacks"), (extra, "it has besides")] {
-                    if let Some(name) = name {
-                        diagnostic = diagnostic.note(format!("{word} the units `{name}`"));
-                    }
+                for note in notes {
+                    diagnostic = diagnostic.note(note);
                 }
-                diagnostic
-            } else if !unequal
-                && let Some(at) = (0..ours.len())
-                    .find(|at| other.symmetries.nodes[*at].size != first.symmetries.nodes[*at].size)
+                match help {
+                    Some(help) => diagnostic.help(help),
+                    None => diagnostic,
+                }
+            } else if !unequal && let Some(at) = (0..ours.len()).find(|at| theirs[*at].size != ours[*at].size)
             {
-                let (own, wanted) = (other.symmetries.nodes[at].size, first.symmetries.nodes[at].size);
                 let message = format!(
-                    "`{}` has {own} units in `{}`, `{}` has {wanted}",
-                    input.name, ours[at], models[0].name
+                    "`{}` has {} units in `{}`, `{}` has {}",
+                    input.name, theirs[at].size, ours[at].name, models[0].name, ours[at].size
                 );
                 Diagnostic::new(Code::ArchitecturesDiffer, input.span, message)
                     .help("`ot_fusion` matches layers of different width, `pfnm` lets them grow")
@@ -297,7 +291,8 @@ impl<'a> Builder<'a> {
             let view = match (plan.architecture, &input.feed) {
                 (Some(architecture), _) => self.declared(&shown, node.span, &file, architecture),
                 (None, Feed::Model { view, .. }) => {
-                    self.declared_like(&shown, node.span, &file, &view.clone())
+                    let view = self.declared_like(&shown, node.span, &file, view, &plan.disk);
+                    View { config: self.config_of_widths(step, plan, input), ..view }
                 }
                 (None, _) => continue,
             };
@@ -309,11 +304,14 @@ impl<'a> Builder<'a> {
         }
     }
 
-    /// A model that will have the tensors of another, and its configuration.
-    fn declared_like(&mut self, name: &str, span: Span, key: &str, like: &View) -> View {
+    /// A model that will have the tensors of another in the widths of the target, and the other's configuration.
+    fn declared_like(&mut self, name: &str, span: Span, key: &str, like: &View, target: &Symmetries) -> View {
+        let places: BTreeMap<&str, usize> =
+            target.tensors.iter().enumerate().map(|(place, tensor)| (tensor.name.as_str(), place)).collect();
         let tensors = like.tensors.iter().map(|(name, entry)| {
             let tensor = self.program.tensor(entry.tensor);
-            (name.clone(), tensor.dtype, tensor.shape.clone())
+            let shape = places.get(name.as_str()).map(|place| target.shape(*place));
+            (name.clone(), tensor.dtype, shape.unwrap_or_else(|| tensor.shape.clone()))
         });
         let checkpoint = Arc::new(Checkpoint::declared(name, tensors.collect::<Vec<_>>()));
         self.program.sources.push(Source {
@@ -328,9 +326,46 @@ impl<'a> Builder<'a> {
         View { donor: like.donor, tied: like.tied, ..view }
     }
 
-    /// What an alignment's file adds to a stage's key.
-    pub(super) fn stored_key(plan: &AlignPlan) -> Option<String> {
-        file_key(plan.stored.as_ref()?).ok()
+    /// The source whose `config.json` says the widths of the result, where that of the moved model says others.
+    fn config_of_widths(&self, step: &Step, plan: &AlignPlan, moved: &Input) -> Option<usize> {
+        let Feed::Model { view: own, .. } = &moved.feed else { return None };
+        let sizes = |of: &Symmetries| -> Vec<usize> { of.nodes.iter().map(|node| node.size).collect() };
+        let wanted = sizes(&plan.target);
+        let fitting: Vec<&Input> = models(&step.inputs)
+            .zip(&plan.models)
+            .chain(self.makers_models(step))
+            .filter(|(_, model)| sizes(&model.symmetries) == wanted)
+            .map(|(input, _)| input)
+            .collect();
+        if fitting.iter().any(|input| std::ptr::eq(*input, moved)) {
+            return own.config;
+        }
+        match fitting.first().map(|input| &input.feed) {
+            Some(Feed::Model { view, .. }) => view.config.or(view.donor),
+            _ => own.config,
+        }
+    }
+
+    /// The models of stages whose alignments a stage applies.
+    fn makers_models(&self, step: &Step) -> Vec<(&Input, &ModelSymmetries)> {
+        let mut found = Vec::new();
+        for input in &step.inputs {
+            let Feed::Alignment(node) = input.feed else { continue };
+            let Some(maker) = self.experiment.step(node) else { continue };
+            if let Task::Align(plan) = &maker.task {
+                found.extend(models(&maker.inputs).zip(&plan.models));
+            }
+        }
+        found
+    }
+
+    /// What an alignment adds to a stage's key beyond its inputs: the file of one that is applied, and the symmetries, which may be declared
+    /// in the recipe's files or beside a checkpoint, and depend on configurations and templates.
+    pub(super) fn align_key(plan: &AlignPlan) -> Vec<String> {
+        let stored = plan.stored.as_ref().and_then(|path| file_key(path).ok());
+        let declared = plan.models.iter().flat_map(|model| [&model.symmetries, &model.disk]);
+        let texts = declared.map(|symmetries| serde_json::to_string(symmetries).unwrap_or_default());
+        stored.into_iter().chain(texts).collect()
     }
 }
 
@@ -345,6 +380,6 @@ pub(crate) fn models(inputs: &[Input]) -> impl Iterator<Item = &Input> {
     of("reference").chain(of("from"))
 }
 
-fn setting_span(stage: &Stage, name: &str) -> Span {
+pub(super) fn setting_span(stage: &Stage, name: &str) -> Span {
     stage.settings.iter().find(|setting| setting.name == name).map_or(stage.method_span, |one| one.value_span)
 }

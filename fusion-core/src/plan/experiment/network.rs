@@ -1,20 +1,22 @@
 //! Networks that a recipe builds: `model a of mlp(…)`. The architecture alone tells all tensors, so nothing is drawn to plan.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::Arc;
 
 use fusion_dsl::codes::Code;
 use fusion_dsl::diag::Diagnostic;
 use fusion_dsl::graph::{Node, NodeId, Setting, Value};
 use fusion_dsl::span::Span;
-use fusion_network::{Architecture, Role};
+use fusion_network::{Architecture, Init, Role, StateError};
 use serde_json::{Map, Value as Json};
 
 use super::super::build::Builder;
 use super::super::ir::{NetworkOf, Source, View};
-use super::super::models::resolve;
+use super::super::models::{checkpoint_diagnostic, resolve};
 use super::{settings, values};
 use crate::checkpoint::Checkpoint;
+use crate::experiment::stages::network as weights;
 use crate::experiment::{Step, Task, file_key, step_key};
 use crate::tensor::Dtype;
 
@@ -56,7 +58,7 @@ impl Builder<'_> {
                 }
             }
         }
-        let map = settings
+        let map: Vec<(String, String)> = settings
             .get("map")
             .and_then(Json::as_array)
             .into_iter()
@@ -64,10 +66,27 @@ impl Builder<'_> {
             .filter_map(|pair| pair.as_str()?.split_once('='))
             .map(|(theirs, ours)| (theirs.trim().to_owned(), ours.trim().to_owned()))
             .collect();
+        if let Some(path) = &from
+            && !self.weights_fit(node, path, index, &map)
+        {
+            return;
+        }
         let key = step_key(&key, &[], self.options);
         let view = self.declared(&node.name, node.span, &key, index);
         let fresh = seed.is_none() && from.is_none();
-        let network = Some(NetworkOf { architecture: index, stale: false, fresh });
+        let word = settings.get("init").and_then(Json::as_str).unwrap_or(Init::Usual.word());
+        let known = Init::parse(word).ok_or_else(|| format!("there is no `init = {word}`"));
+        let network = &self.experiment.architectures[index];
+        let fits = |init| network.takes(init).map(|()| init).map_err(|error| error.to_string());
+        let init = match known.and_then(fits) {
+            Ok(init) => init,
+            Err(message) => {
+                let place = block.iter().find(|setting| setting.name == "init");
+                let span = place.map_or(node.span, |setting| setting.value_span);
+                return self.error(Diagnostic::new(Code::BadArgument, span, message));
+            }
+        };
+        let network = Some(NetworkOf { architecture: index, stale: false, fresh, init });
         self.views.insert(id, Arc::new(View { network, ..view }));
         let cached = self.stored(&key);
         self.experiment.steps.push(Step {
@@ -75,7 +94,7 @@ impl Builder<'_> {
             name: node.name.clone(),
             verb: None,
             method: name.to_owned(),
-            task: Task::Network { seed: seed.unwrap_or(0), from, map },
+            task: Task::Network { seed: seed.unwrap_or(0), init, from, map },
             settings,
             seed: seed.unwrap_or(0),
             seeded: given_seed(block),
@@ -88,6 +107,28 @@ impl Builder<'_> {
             places: None,
             span: node.span,
         });
+    }
+
+    /// Whether a file's tensors are those of a network, as far as names and shapes tell.
+    fn weights_fit(&mut self, node: &Node, path: &Path, index: usize, map: &[(String, String)]) -> bool {
+        let checkpoint = match Checkpoint::open(path) {
+            Ok(checkpoint) => checkpoint,
+            Err(error) => {
+                self.error(checkpoint_diagnostic(&error, node.span));
+                return false;
+            }
+        };
+        let architecture = &self.experiment.architectures[index];
+        let Err(error) = weights::fit(&checkpoint, architecture, map) else { return true };
+        let code = match error {
+            StateError::Shape { .. } => Code::ShapesDiffer,
+            StateError::Missing { .. } => Code::MissingTensors,
+            StateError::Unexpected { .. } => Code::ExtraTensors,
+            _ => Code::ArchitecturesDiffer,
+        };
+        let message = format!("`{}` does not fit {architecture}: {error}", path.display());
+        self.error(Diagnostic::new(code, node.span, message).help(weights::HELP));
+        false
     }
 
     /// The index of an architecture.
@@ -115,7 +156,7 @@ impl Builder<'_> {
             made_by: Some(key.to_owned()),
         });
         let view = self.stored_view(self.program.sources.len() - 1, &checkpoint);
-        View { network: Some(NetworkOf { architecture, stale: false, fresh: false }), ..view }
+        View { network: Some(NetworkOf::made(architecture, false)), ..view }
     }
 
     /// Whether the store has a result.

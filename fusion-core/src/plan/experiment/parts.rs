@@ -81,12 +81,7 @@ pub(in crate::plan) fn expand(graph: &Graph, options: &Options) -> Graph {
             .edges
             .iter()
             .find(|edge| edge.role == "data")
-            .and_then(|edge| match &graph.node(edge.input.node).kind {
-                NodeKind::Data { source, settings: block } => {
-                    fusion_data::describe(source, &settings(block), &data::places(options)).ok()
-                }
-                _ => None,
-            })
+            .and_then(|edge| data::facts(graph, edge.input.node, options))
             .and_then(|facts| facts.examples)
             .unwrap_or(1);
         // What is wrong is reported by the walk.

@@ -10,7 +10,6 @@ use fusion_dsl::span::Span;
 
 use super::super::build::Builder;
 use super::super::models::resolve;
-use crate::experiment::save::PATH;
 use crate::experiment::{Input, Pending, ReportPlan, SavePlan};
 
 /// Extensions that reports can have.
@@ -49,12 +48,6 @@ const LAST_WORDS: [(&str, &[&str]); 3] = [
 
 /// What headers tell of a model.
 const OF_HEADERS: [&str; 4] = ["parameters", "layers", "tensors", "bytes"];
-
-/// Whether a file is an alignment.
-fn is_alignment(path: &std::path::Path) -> bool {
-    let text = std::fs::read(path).ok();
-    text.is_some_and(|text| serde_json::from_slice::<fusion_sdk::alignment::Alignment>(&text).is_ok())
-}
 
 impl Builder<'_> {
     pub(in crate::plan) fn report(&mut self, node: &Node, inputs: &[Ref], path: &str, block: &[Setting]) {
@@ -120,21 +113,14 @@ impl Builder<'_> {
         let overwrite = self.options.overwrite
             || block.iter().filter(own).any(|setting| matches!(setting.value, Value::Bool(true)));
         let target = resolve(&self.options.root, path);
-        let own = match alignment {
-            true => target.is_file() && is_alignment(&target),
-            false => target.join(PATH).is_file(),
-        };
-        if target.exists() && (target.is_dir() == alignment || !(overwrite || own)) {
-            let diagnostic = Diagnostic::new(Code::TargetExists, span, format!("`{path}` exists already"))
-                .note(format!(
-                    "it is no {} that fusion has saved",
-                    if alignment { "alignment" } else { "path" }
-                ))
-                .help("`--overwrite` (or `overwrite = true` here) replaces it as a whole");
-            self.error(diagnostic);
-            return true;
-        }
-        self.experiment.saves.push(SavePlan { input: input.node, path: path.to_owned(), target, span });
+        self.experiment.saves.push(SavePlan {
+            input: input.node,
+            path: path.to_owned(),
+            target,
+            alignment,
+            overwrite,
+            span,
+        });
         true
     }
 

@@ -15,11 +15,15 @@ use super::super::ir::{NetworkOf, Origin, View};
 use super::super::places::Places;
 use super::network::given_seed;
 use super::{align, parts, settings};
+use crate::experiment::frozen::{FrozenError, Patterns};
 use crate::experiment::{Feed, Input, Step, Task, stages, step_key};
 use crate::method::Learned;
 
 /// The setting that says what becomes of BatchNorm's statistics.
 const POLICY: &str = "norm";
+
+/// The setting that says what does not learn.
+const FROZEN: &str = "frozen";
 
 impl<'a> Builder<'a> {
     /// A stage whose method works on networks and data.
@@ -64,6 +68,7 @@ impl<'a> Builder<'a> {
             || !self.statistics_have_a_policy(stage, method, &inputs, &settings)
             || !self.statistics_have_data(stage, &inputs, &settings, &data)
             || !self.data_fits(stage, architecture, &data)
+            || !self.frozen_fits(stage, architecture, &settings)
         {
             return;
         }
@@ -100,7 +105,7 @@ impl<'a> Builder<'a> {
             Ok(collects) => collects,
             Err(diagnostic) => return self.error(*diagnostic),
         };
-        let stored = aligns.as_deref().and_then(Self::stored_key);
+        let of_alignment = aligns.as_deref().map(Self::align_key).unwrap_or_default();
         let task = match (aligns, stage.verb) {
             (Some(plan), _) => Task::Align(plan),
             (None, Verb::Train) => Task::Train { collects },
@@ -117,7 +122,7 @@ impl<'a> Builder<'a> {
         let content = self.graph.keys()[id.0 as usize];
         let needs = self.needs(&inputs);
         let mut made_from = self.fingerprints(stage, &inputs, &data);
-        made_from.extend(stored);
+        made_from.extend(of_alignment);
         let step = Step {
             node: id,
             name: node.name.clone(),
@@ -151,7 +156,7 @@ impl<'a> Builder<'a> {
             if matches!(step.task, Task::Point)
                 && self.experiment.architectures[architecture].has_batch_norm()
             {
-                view.network = Some(NetworkOf { architecture, stale: true, fresh: false });
+                view.network = Some(NetworkOf::made(architecture, true));
             }
             self.views.insert(id, Arc::new(view));
             if let Task::Train { collects } = &step.task {
@@ -163,7 +168,7 @@ impl<'a> Builder<'a> {
                         // An average over the way has statistics of no one point.
                         let stale =
                             count.is_none() && self.experiment.architectures[architecture].has_batch_norm();
-                        view.network = Some(NetworkOf { architecture, stale, fresh: false });
+                        view.network = Some(NetworkOf::made(architecture, stale));
                         self.parts.insert((id, part), Arc::new(view));
                     }
                 }
@@ -196,10 +201,10 @@ impl<'a> Builder<'a> {
                     self.unknown_network(&edge.input, edge.span);
                     return None;
                 }
-                Some(NetworkOf { architecture, fresh: true, .. })
+                Some(NetworkOf { architecture, fresh: true, init, .. })
                     if verb == Verb::Train || verb == Verb::Connect =>
                 {
-                    Feed::Fresh { architecture }
+                    Feed::Fresh { architecture, init }
                 }
                 Some(_) => Feed::Model { between: self.between(&edge.input, &view, edge.span), view },
             }
@@ -244,7 +249,7 @@ impl<'a> Builder<'a> {
     fn architecture_of(&self, feed: &Feed) -> Option<usize> {
         match feed {
             Feed::Model { view, .. } => view.network.map(|network| network.architecture),
-            Feed::Fresh { architecture } => Some(*architecture),
+            Feed::Fresh { architecture, .. } => Some(*architecture),
             Feed::Result(node) => self.experiment.step(*node)?.architecture,
             Feed::Alignment(_) => None,
         }
@@ -390,6 +395,41 @@ impl<'a> Builder<'a> {
         fits
     }
 
+    /// What does not learn is there, and is not everything.
+    fn frozen_fits(
+        &mut self,
+        stage: &Stage,
+        architecture: Option<usize>,
+        settings: &Map<String, Json>,
+    ) -> bool {
+        let (Verb::Train, Some(index), Some(texts)) =
+            (stage.verb, architecture, settings.get(FROZEN).and_then(Json::as_array))
+        else {
+            return true;
+        };
+        let texts: Vec<String> = texts.iter().filter_map(Json::as_str).map(str::to_owned).collect();
+        let network = &self.experiment.architectures[index];
+        let found = Patterns::new(&texts).and_then(|patterns| patterns.check(&network.tensors()));
+        let (Err(error), network) = (found, network.to_string()) else { return true };
+        let span = stage.settings.iter().find(|setting| setting.name == FROZEN);
+        let span = span.map_or(stage.method_span, |setting| setting.value_span);
+        let code = match error {
+            FrozenError::Pattern { .. } => Code::BadPattern,
+            FrozenError::Nothing { .. } => Code::MatchesNothing,
+            FrozenError::Everything => Code::MethodFailed,
+        };
+        let diagnostic = Diagnostic::new(code, span, error.to_string());
+        let diagnostic = match error {
+            FrozenError::Nothing { near: Some(near), .. } => diagnostic
+                .help(format!("did you mean `{near}`?"))
+                .note("a pattern matches whole names of tensors or of layers, as in `on`"),
+            FrozenError::Everything => diagnostic.help("name fewer layers, or leave the training out"),
+            _ => diagnostic,
+        };
+        self.error(diagnostic.note(format!("the network is {network}")));
+        false
+    }
+
     /// What a `train` stage collects, with the number of models of each.
     fn collects(
         &self,
@@ -510,6 +550,6 @@ impl<'a> Builder<'a> {
             inputs.iter().all(|view| view.network.is_some_and(|own| own.architecture == first.architecture));
         let norm = self.experiment.architectures[first.architecture].has_batch_norm();
         let stale = norm && (inputs.len() > 1 || first.stale);
-        same.then_some(NetworkOf { architecture: first.architecture, stale, fresh: false })
+        same.then_some(NetworkOf::made(first.architecture, stale))
     }
 }

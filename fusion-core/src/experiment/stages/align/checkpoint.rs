@@ -4,21 +4,23 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use fusion_dsl::span::Span;
 use fusion_sdk::align::{AlignKernel, Candidate, Matching, Source};
-use fusion_sdk::alignment::Alignment;
+use fusion_sdk::alignment::{Alignment, AlignmentError};
 use fusion_sdk::symmetry::Symmetries;
 use fusion_sdk::{Context, ErrorKind, MethodError};
 use safetensors::tensor::{Dtype as Stored, View as Write};
 
 use super::super::super::results::Result as StepResult;
 use super::super::super::run::Runtime;
-use super::super::super::{AlignPlan, Feed, Input, Step};
+use super::super::super::{AlignPlan, Feed, Input, Step, load};
 use super::super::{File, Made};
 use super::{checked, facts, sections, workers};
-use crate::checkpoint::Checkpoint;
-use crate::engine::RunError;
+use crate::checkpoint::{Checkpoint, CheckpointError};
+use crate::engine::{NonFinite, RunError};
 use crate::plan::experiment::align::models;
 use crate::plan::ir::Origin;
 use crate::tensor::{Dtype, from_f32, to_f32};
@@ -35,8 +37,32 @@ struct Place {
 
 /// A model's tensors by the places of its symmetries, and the rest of them by name.
 struct Model {
+    /// Name in the recipe.
+    name: String,
     places: Vec<Place>,
     others: BTreeMap<String, Place>,
+    /// What the method has met, which its own error may tell in other words.
+    met: Mutex<Met>,
+}
+
+/// Why reading has failed.
+#[derive(Default)]
+struct Met {
+    unread: Option<CheckpointError>,
+    /// By place of the tensor.
+    bad: BTreeMap<usize, NonFinite>,
+}
+
+fn lock<T>(of: &Mutex<T>) -> MutexGuard<'_, T> {
+    of.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Model {
+    fn unread(&self, error: CheckpointError) -> MethodError {
+        let message = error.to_string();
+        lock(&self.met).unread = Some(error);
+        MethodError::new(ErrorKind::Failed, message)
+    }
 }
 
 impl Source for Model {
@@ -48,15 +74,37 @@ impl Source for Model {
         for piece in out.chunks_mut(PIECE) {
             let bytes = &mut bytes[..piece.len() * info.dtype.size()];
             let read = place.checkpoint.read(place.index, at..at + piece.len(), bytes);
-            read.map_err(|error| MethodError::new(ErrorKind::Failed, error.to_string()))?;
+            read.map_err(|error| self.unread(error))?;
             if !to_f32(info.dtype, bytes, piece) {
-                let message = format!("`{}` has values that are not finite", info.name);
-                return Err(MethodError::new(ErrorKind::Failed, message)
-                    .help("its training has diverged, or the file is damaged"));
+                let all = place.checkpoint.bytes(place.index).map_err(|error| self.unread(error))?;
+                if let Some(found) = NonFinite::of_bytes(&self.name, &info.name, info.dtype, all) {
+                    lock(&self.met).bad.insert(tensor, found);
+                }
+                let message = format!("`{}` of `{}` has values that are not finite", info.name, self.name);
+                return Err(MethodError::new(ErrorKind::Failed, message));
             }
             at += piece.len();
         }
         Ok(())
+    }
+}
+
+/// Why a method has given up: what it met in a model's file, or what it says.
+fn refused(runtime: &Runtime<'_>, step: &Step, models: &[Model], error: MethodError) -> RunError {
+    if error.kind == ErrorKind::Cancelled || runtime.cancel.load(Ordering::Relaxed) {
+        return RunError::Cancelled;
+    }
+    let mut bad = Vec::new();
+    for model in models {
+        let met = std::mem::take(&mut *lock(&model.met));
+        if let Some(error) = met.unread {
+            return RunError::Read(error);
+        }
+        bad.extend(met.bad.into_values());
+    }
+    match bad.is_empty() {
+        true => runtime.refused(step, error),
+        false => RunError::needs_finite(&step.name, &step.method, bad),
     }
 }
 
@@ -97,7 +145,7 @@ pub(super) fn run(
         seed: step.seed,
         context: Context::new(&workers),
     };
-    let found = kernel.align(matching).map_err(|error| runtime.refused(step, error))?;
+    let found = kernel.align(matching).map_err(|error| refused(runtime, step, &opened, error))?;
     let first = usize::from(plan.reference);
     let moving: Vec<&Symmetries> = plan.models[first..].iter().map(|model| &model.symmetries).collect();
     checked(runtime, step, plan, &found.alignments, &moving)?;
@@ -114,7 +162,10 @@ pub(super) fn run(
             alignment: alignment.clone(),
             from: moving[index].clone(),
             to: plan.target.clone(),
-            failed: Mutex::new(None),
+            stage: step.name.clone(),
+            method: step.method.clone(),
+            allow: runtime.options.allow_non_finite,
+            failed: Mutex::default(),
         };
         files.push(File::Streamed(part, Box::new(streamed)));
     }
@@ -173,7 +224,7 @@ fn open(
             }
         }
     }
-    Ok(Model { places, others })
+    Ok(Model { name: input.name.clone(), places, others, met: Mutex::default() })
 }
 
 /// An aligned checkpoint before it is written.
@@ -182,8 +233,20 @@ pub(in crate::experiment) struct Streamed {
     alignment: Alignment,
     from: Symmetries,
     to: Symmetries,
-    /// The first thing that went wrong: whoever asks for bytes cannot be told.
-    failed: Mutex<Option<String>>,
+    stage: String,
+    method: String,
+    /// Whether values that are not finite are kept.
+    allow: bool,
+    /// What went wrong: whoever asks for bytes cannot be told.
+    failed: Mutex<Failed>,
+}
+
+#[derive(Default)]
+struct Failed {
+    /// Values that are not finite, where they are not allowed.
+    bad: Vec<NonFinite>,
+    /// The first of anything else.
+    other: Option<RunError>,
 }
 
 impl Streamed {
@@ -200,22 +263,43 @@ impl Streamed {
         });
         let tensors: Vec<(&str, Lazy<'_>)> = described.chain(others).collect();
         let metadata = Some([("format".to_owned(), "pt".to_owned())].into());
-        safetensors::serialize_to_file(tensors, metadata, to).map_err(std::io::Error::other)?;
-        match self.failed.lock().unwrap_or_else(PoisonError::into_inner).take() {
-            None => Ok(()),
-            Some(message) => Err(std::io::Error::other(message)),
+        safetensors::serialize_to_file(tensors, metadata, to).map_err(load::written)?;
+        let Failed { bad, other } = std::mem::take(&mut *lock(&self.failed));
+        match other {
+            Some(error) => Err(std::io::Error::other(error)),
+            None if bad.is_empty() => Ok(()),
+            None => Err(std::io::Error::other(RunError::non_finite(bad))),
         }
     }
 
+    /// The bytes of a tensor as they are stored. Notes those that are not finite.
+    fn old<'a>(&self, place: &'a Place) -> Result<&'a [u8], RunError> {
+        let info = &place.checkpoint.tensors()[place.index];
+        let bytes = place.checkpoint.bytes(place.index)?;
+        if !self.allow
+            && let Some(found) = NonFinite::of_bytes(&self.model.name, &info.name, info.dtype, bytes)
+        {
+            lock(&self.failed).bad.push(found);
+        }
+        Ok(bytes)
+    }
+
     /// The bytes of a tensor after the alignment, in its own dtype.
-    fn bytes(&self, index: usize) -> Result<Vec<u8>, String> {
+    fn bytes(&self, index: usize) -> Result<Vec<u8>, RunError> {
         let place = &self.model.places[index];
         let info = &place.checkpoint.tensors()[place.index];
         let size = info.dtype.size();
-        let old = place.checkpoint.bytes(place.index).map_err(|error| error.to_string())?;
+        let old = self.old(place)?;
+        let fail = |error: AlignmentError| RunError::Method {
+            stage: self.stage.clone(),
+            method: self.method.clone(),
+            message: error.to_string(),
+            help: None,
+            span: Span::NONE,
+        };
         if self.alignment.permutes() {
             // Bit by bit, in any dtype.
-            let gather = self.alignment.gather(&self.from, index).map_err(|error| error.to_string())?;
+            let gather = self.alignment.gather(&self.from, index).map_err(fail)?;
             let mut new = vec![0; old.len()];
             gather.runs(|target, source, length| {
                 new[target * size..(target + length) * size]
@@ -224,14 +308,18 @@ impl Streamed {
             return Ok(new);
         }
         let mut values = vec![0.0; info.len()];
-        let _ = to_f32(info.dtype, old, &mut values);
-        let values =
-            self.alignment.apply(&self.from, &self.to, index, &values).map_err(|error| error.to_string())?;
+        let finite = to_f32(info.dtype, old, &mut values);
+        let values = self.alignment.apply(&self.from, &self.to, index, &values).map_err(fail)?;
         let mut new = vec![0; values.len() * size];
-        match from_f32(info.dtype, &values, &mut new) {
-            true => Ok(new),
-            false => Err(format!("`{}` has values that its dtype cannot hold", info.name)),
+        // What was not finite before is judged where it is read.
+        if from_f32(info.dtype, &values, &mut new) || !finite {
+            return Ok(new);
         }
+        Err(RunError::Overflow {
+            tensor: info.name.clone(),
+            output: self.stage.clone(),
+            dtype: info.dtype.to_string(),
+        })
     }
 }
 
@@ -261,13 +349,10 @@ impl Write for Lazy<'_> {
     fn data(&self) -> Cow<'_, [u8]> {
         let bytes = match self.aligned {
             Some(index) => self.streamed.bytes(index).map(Cow::Owned),
-            None => {
-                let bytes = self.place.checkpoint.bytes(self.place.index);
-                bytes.map(Cow::Borrowed).map_err(|error| error.to_string())
-            }
+            None => self.streamed.old(self.place).map(Cow::Borrowed),
         };
-        bytes.unwrap_or_else(|message| {
-            self.streamed.failed.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(message);
+        bytes.unwrap_or_else(|error| {
+            lock(&self.streamed.failed).other.get_or_insert(error);
             Cow::Owned(vec![0; self.data_len()])
         })
     }

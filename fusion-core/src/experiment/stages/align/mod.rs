@@ -5,8 +5,11 @@
 //! by tensor in the dtype that they have.
 
 mod checkpoint;
+pub(crate) mod files;
 mod network;
 mod sections;
+
+use std::path::PathBuf;
 
 use fusion_sdk::align::Incoming;
 use fusion_sdk::alignment::Alignment;
@@ -17,11 +20,11 @@ use rayon::prelude::*;
 
 use super::super::results::Facts;
 use super::super::run::Runtime;
-use super::super::{AlignPlan, Feed, Step};
+use super::super::{AlignPlan, Feed, Step, Task};
 use super::watch::Working;
 use super::{BATCH, Made, SHARDS};
-use crate::engine::RunError;
-use crate::plan::experiment::align::{STORED, SYMMETRIES};
+use crate::engine::{Access, RunError};
+use crate::plan::experiment::align::{STORED, SYMMETRIES, models};
 
 pub(in crate::experiment) use checkpoint::Streamed;
 
@@ -55,31 +58,39 @@ pub(super) fn run(
     }
 }
 
-/// Alignments that come in: of other stages, and from a file.
+/// Alignments that come in: all of those of other stages, or all in a file.
 fn given(runtime: &Runtime<'_>, step: &Step, plan: &AlignPlan) -> Result<Vec<Alignment>, RunError> {
     let mut found = Vec::new();
     for input in &step.inputs {
         let Feed::Alignment(node) = &input.feed else { continue };
-        let Some(maker) = runtime.plan.experiment.step(*node) else { continue };
-        found.push(read(runtime, step, &runtime.store.folder(&maker.key).join(file(0)), &input.name)?);
+        if let Some(maker) = runtime.plan.experiment.step(*node) {
+            for (_, path) in kept(runtime, maker) {
+                let text = std::fs::read(&path).and_then(|text| Ok(serde_json::from_slice(&text)?));
+                found.push(text.map_err(|error| {
+                    RunError::file(format!("the alignment of `{}`", maker.name), &path, Access::Read, error)
+                        .advised("remove its folder, and the stage runs again")
+                })?);
+            }
+        }
     }
     if let Some(path) = &plan.stored {
-        found.push(read(runtime, step, path, &path.display().to_string())?);
+        let of_file = files::read(path).map_err(|error| {
+            RunError::file("the alignment", path, Access::Read, error).advised(WRITTEN_BY)
+        })?;
+        found.extend(of_file.into_iter().map(|one| one.alignment));
     }
     Ok(found)
 }
 
-fn read(
-    runtime: &Runtime<'_>,
-    step: &Step,
-    path: &std::path::Path,
-    name: &str,
-) -> Result<Alignment, RunError> {
-    let text = std::fs::read(path).map_err(|error| error.to_string());
-    text.and_then(|text| serde_json::from_slice(&text).map_err(|error| error.to_string())).map_err(|error| {
-        let help = "it should be a file that `save NAME.alignment to \"…\"` has written".to_owned();
-        runtime.failed(step, format!("the alignment `{name}` cannot be read: {error}"), Some(help))
-    })
+/// What an alignment's file should be.
+pub(crate) const WRITTEN_BY: &str = "it should be a file that `save NAME.alignment to \"…\"` has written";
+
+/// What a stage has found that has run: the name of each model of its `from`, in order, with the file of its alignment.
+pub(in crate::experiment) fn kept<'a>(runtime: &Runtime<'_>, maker: &'a Step) -> Vec<(&'a str, PathBuf)> {
+    let Task::Align(plan) = &maker.task else { return Vec::new() };
+    let folder = runtime.store.folder(&maker.key);
+    let moving = models(&maker.inputs).skip(usize::from(plan.reference)).enumerate();
+    moving.map(|(index, input)| (input.name.as_str(), folder.join(file(index)))).collect()
 }
 
 /// Checks what a method has found: an alignment of each model, from its symmetries to the target's.

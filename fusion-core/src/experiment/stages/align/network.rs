@@ -22,7 +22,7 @@ use super::super::super::run::Runtime;
 use super::super::super::{AlignPlan, Input, Step};
 use super::super::{BATCH, File, Made, SHARDS};
 use super::{checked, facts, sections, workers};
-use crate::engine::RunError;
+use crate::engine::{NonFinite, RunError};
 use crate::method::{DEFAULT_BATCH, DEFAULT_SHARDS};
 use crate::plan::experiment::align::models;
 
@@ -77,7 +77,7 @@ pub(super) fn run(
             }
             None => random(network.architecture(), step.seed),
         };
-        finite(runtime, step, network, flat, input)?;
+        finite(step, network, flat, input)?;
         let verified = one
             .install(|| fusion_network::verify(network, &model.symmetries, flat, &batch, step.seed))
             .map_err(|error| fail(error.to_string()))?;
@@ -238,20 +238,19 @@ fn vectors(flat: &Flat) -> Vectors<'_> {
     Vectors { weights: &flat.weights, statistics: &flat.statistics }
 }
 
-/// Refuses weights that are not finite, by the name of their tensor.
-fn finite(
-    runtime: &Runtime<'_>,
-    step: &Step,
-    network: &Network,
-    flat: &Flat,
-    input: &Input,
-) -> Result<(), RunError> {
-    let Some(at) = flat.weights.iter().position(|value| !value.is_finite()) else { return Ok(()) };
-    let tensor = network.segments().iter().find(|segment| segment.range().contains(&at));
-    let name = tensor.map_or("a tensor", |segment| segment.name.as_str());
-    let help = "its training has diverged, or the file is damaged".to_owned();
-    let message = format!("`{name}` of `{}` has a value that is {}", input.name, flat.weights[at]);
-    Err(runtime.failed(step, message, Some(help)))
+/// Refuses weights that are not finite: a network is run before its units are moved.
+fn finite(step: &Step, network: &Network, flat: &Flat, input: &Input) -> Result<(), RunError> {
+    let found: Vec<NonFinite> = network
+        .segments()
+        .iter()
+        .filter_map(|segment| {
+            NonFinite::of_values(&input.name, &segment.name, flat.weights.get(segment.range())?)
+        })
+        .collect();
+    match found.is_empty() {
+        true => Ok(()),
+        false => Err(RunError::needs_finite(&step.name, &step.method, found)),
+    }
 }
 
 /// Gives all models the mean of the tensors that they share.

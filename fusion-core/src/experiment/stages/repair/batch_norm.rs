@@ -13,6 +13,7 @@ use super::super::super::Step;
 use super::super::super::results::Result as StepResult;
 use super::super::super::run::Runtime;
 use super::super::{File, Made, evaluate, pool};
+use super::enough;
 use crate::engine::RunError;
 
 /// Stage parameters of `batch_norm`.
@@ -79,6 +80,7 @@ pub(super) fn run(runtime: &Runtime<'_>, step: &Step) -> Result<Made, RunError> 
     let network = runtime.build(step, architecture)?;
     let flat = runtime.flat(step, input, &network)?;
     let data = runtime.dataset(step, *node)?;
+    enough(data.len()).map_err(|error| runtime.refused(step, error))?;
     let fail = |error| evaluate::measured(runtime, step, error);
     let limit = params.batches.map(|batches| batches as usize);
     let batches = Batches::training("data", &data, params.batch as usize, step.seed, limit).map_err(fail)?;

@@ -59,9 +59,37 @@ pub(super) fn described() -> impl Iterator<Item = Described> {
     METHODS.iter().map(|method| (method.described)())
 }
 
-/// Whether settings fit, with this many models: the averaged one and its endpoints.
-pub(super) fn check(method: &str, settings: &Map<String, Json>, models: usize) -> Result<(), MethodError> {
-    (of(method)?.check)(settings, models.saturating_sub(1))
+/// Whether settings fit, with this many models (the averaged one and its endpoints), and examples where their number is known.
+pub(super) fn check(
+    method: &str,
+    settings: &Map<String, Json>,
+    models: usize,
+    examples: Option<usize>,
+) -> Result<(), MethodError> {
+    let method = of(method)?;
+    (method.check)(settings, models.saturating_sub(1))?;
+    match examples {
+        Some(examples) if (method.described)().about.ports.iter().any(|port| port.role == DATA.role) => {
+            enough(examples)
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Refuses data without any spread: all of it is one example, or none.
+fn enough(examples: usize) -> Result<(), MethodError> {
+    if examples > 1 {
+        return Ok(());
+    }
+    let message = format!(
+        "the data has {}: there is no mean and variance of activations over it",
+        match examples {
+            0 => "no example",
+            _ => "a single example",
+        }
+    );
+    Err(MethodError::invalid(message)
+        .help("a batch takes at least 2 examples; some hundreds give good statistics"))
 }
 
 pub(super) fn run(runtime: &Runtime<'_>, step: &Step, threads: usize) -> Result<Made, RunError> {
@@ -148,9 +176,23 @@ mod tests {
     }
 
     #[test]
+    fn a_single_example_has_no_variance() {
+        let of = |method: &str, models: usize, examples: Option<usize>| {
+            check(method, &Map::new(), models, examples).map_err(|error| error.message)
+        };
+        for (method, models) in [("repair", 3), ("rescale", 3), ("reshift", 3), ("batch_norm", 1)] {
+            assert!(of(method, models, Some(1)).unwrap_err().contains("a single example"), "{method}");
+            assert!(of(method, models, Some(0)).unwrap_err().contains("no example"), "{method}");
+            assert_eq!(of(method, models, Some(2)), Ok(()), "{method}");
+            assert_eq!(of(method, models, None), Ok(()), "{method}");
+        }
+        assert_eq!(of("bias_correction", 1, Some(1)), Ok(()));
+    }
+
+    #[test]
     fn settings_are_checked_against_the_endpoints() {
         let of = |method: &str, settings: Json, models: usize| {
-            check(method, settings.as_object().unwrap(), models).map_err(|error| error.message)
+            check(method, settings.as_object().unwrap(), models, Some(2)).map_err(|error| error.message)
         };
         assert_eq!(of("repair", json!({ "weights": [0.5, 0.5], "form": "closed" }), 3), Ok(()));
         assert!(of("repair", json!({ "weights": [0.5, 0.5] }), 4).is_err());

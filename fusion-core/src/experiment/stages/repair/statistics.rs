@@ -15,7 +15,7 @@ use super::super::super::results::{Facts, Result as StepResult};
 use super::super::super::run::Runtime;
 use super::super::watch::Working;
 use super::super::{File, Made, evaluate, sections};
-use super::{DATA, FROM, endpoints, inputs, shares};
+use super::{DATA, FROM, endpoints, enough, inputs, shares};
 use crate::engine::RunError;
 
 /// Stage parameters of `repair` and `rescale`.
@@ -184,6 +184,7 @@ pub(super) fn run(runtime: &Runtime<'_>, step: &Step, threads: usize) -> Result<
         .map(|((input, flat), &share)| Endpoint { name: &input.name, flat, share })
         .collect();
     let data = runtime.dataset(step, *node)?;
+    enough(data.len()).map_err(|error| runtime.refused(step, error))?;
     let fail = |error| evaluate::measured(runtime, step, error);
     let count = count(&data, &plan.params);
     let batches =
