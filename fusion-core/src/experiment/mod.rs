@@ -114,13 +114,6 @@ pub enum Feed {
         /// Where it is computed.
         between: Option<usize>,
     },
-    /// A network without weights: the stage's own seed draws them.
-    Fresh {
-        /// Its architecture.
-        architecture: usize,
-        /// How they are drawn.
-        init: Init,
-    },
     /// The result of another step: a path or an ensemble.
     Result(NodeId),
     /// What an `align` stage has found.

@@ -393,9 +393,6 @@ impl Runtime<'_> {
                     }
                 }
             }
-            Feed::Fresh { architecture, init } => {
-                Ok(self.plan.experiment.architectures[*architecture].initial_by(step.seed, *init))
-            }
             Feed::Result(_) | Feed::Alignment(_) => {
                 Err(self.failed(step, format!("`{}` is no model", input.name), None))
             }

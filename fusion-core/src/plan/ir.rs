@@ -226,8 +226,6 @@ pub struct NetworkOf {
     pub architecture: usize,
     /// Its BatchNorm statistics belong to no one: it was computed from networks that each had their own.
     pub stale: bool,
-    /// It has no seed of its own: `train` draws its first weights.
-    pub fresh: bool,
     /// How first weights of it are drawn; of what a stage has made, the usual way.
     #[cfg(feature = "learn")]
     pub init: fusion_network::Init,
@@ -237,7 +235,7 @@ impl NetworkOf {
     /// What a stage makes of this architecture.
     #[cfg(feature = "learn")]
     pub fn made(architecture: usize, stale: bool) -> Self {
-        NetworkOf { architecture, stale, fresh: false, init: fusion_network::Init::Usual }
+        NetworkOf { architecture, stale, init: fusion_network::Init::Usual }
     }
 }
 
@@ -252,7 +250,7 @@ impl View {
             donor: self.donor,
             config: self.config,
             tied: self.tied,
-            network: self.network.map(|network| NetworkOf { fresh: false, ..network }),
+            network: self.network,
         }
     }
 }

@@ -63,7 +63,6 @@ impl Used {
                     Feed::Result(node) | Feed::Alignment(node) => {
                         waiting.extend(experiment.step(*node).map(|step| step.key.clone()));
                     }
-                    Feed::Fresh { .. } => {}
                 }
             }
         }

@@ -34,9 +34,7 @@ pub(super) fn run(runtime: &Runtime<'_>, step: &Step, threads: usize) -> Result<
     let network = runtime.build(step, architecture)?;
     let mut flats = Vec::new();
     for input in &step.inputs {
-        if !matches!(input.feed, Feed::Fresh { .. }) {
-            flats.push(runtime.flat(step, input, &network)?);
-        }
+        flats.push(runtime.flat(step, input, &network)?);
     }
     let mut own = Shards::new(architecture, &runtime.device, shards, threads)
         .map_err(|error| runtime.failed(step, error.to_string(), None))?;
@@ -53,7 +51,6 @@ pub(super) fn run(runtime: &Runtime<'_>, step: &Step, threads: usize) -> Result<
     let counts = counts(step, method.describe().about.ports.iter().map(|port| port.role));
     // Networks that the method draws itself are drawn like the one that it starts from.
     let init = step.inputs.iter().find_map(|input| match &input.feed {
-        Feed::Fresh { init, .. } => Some(*init),
         Feed::Model { view, .. } => view.network.map(|network| network.init),
         _ => None,
     });
@@ -92,8 +89,7 @@ pub(super) fn run(runtime: &Runtime<'_>, step: &Step, threads: usize) -> Result<
 
 /// How many models each port has, in the method's order.
 fn counts<'a>(step: &Step, roles: impl Iterator<Item = &'a str>) -> Vec<usize> {
-    let models = step.inputs.iter().filter(|input| !matches!(input.feed, Feed::Fresh { .. }));
-    let models: Vec<&str> = models.map(|input| input.role.as_str()).collect();
+    let models: Vec<&str> = step.inputs.iter().map(|input| input.role.as_str()).collect();
     roles
         .filter(|role| step.data.iter().all(|(data, _)| data != role))
         .map(|role| models.iter().filter(|own| **own == role).count())

@@ -40,7 +40,6 @@ impl Runtime<'_> {
     pub(in crate::experiment) fn architecture_index(&self, step: &Step, input: &Input) -> usize {
         let index = match &input.feed {
             Feed::Model { view, .. } => view.network.map(|network| network.architecture),
-            Feed::Fresh { architecture, .. } => Some(*architecture),
             Feed::Result(node) => self.plan.experiment.step(*node).and_then(|step| step.architecture),
             Feed::Alignment(_) => None,
         };

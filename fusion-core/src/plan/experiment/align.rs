@@ -373,8 +373,7 @@ impl<'a> Builder<'a> {
 pub(crate) fn models(inputs: &[Input]) -> impl Iterator<Item = &Input> {
     let of = |role: &'static str| {
         inputs.iter().filter(move |input| {
-            matches!(input.feed, Feed::Model { .. } | Feed::Fresh { .. })
-                && (input.role == "reference") == (role == "reference")
+            matches!(input.feed, Feed::Model { .. }) && (input.role == "reference") == (role == "reference")
         })
     };
     of("reference").chain(of("from"))

@@ -73,7 +73,6 @@ impl Builder<'_> {
         }
         let key = step_key(&key, &[], self.options);
         let view = self.declared(&node.name, node.span, &key, index);
-        let fresh = seed.is_none() && from.is_none();
         let word = settings.get("init").and_then(Json::as_str).unwrap_or(Init::Usual.word());
         let known = Init::parse(word).ok_or_else(|| format!("there is no `init = {word}`"));
         let network = &self.experiment.architectures[index];
@@ -86,7 +85,7 @@ impl Builder<'_> {
                 return self.error(Diagnostic::new(Code::BadArgument, span, message));
             }
         };
-        let network = Some(NetworkOf { architecture: index, stale: false, fresh, init });
+        let network = Some(NetworkOf { architecture: index, stale: false, init });
         self.views.insert(id, Arc::new(View { network, ..view }));
         let cached = self.stored(&key);
         self.experiment.steps.push(Step {

@@ -201,11 +201,6 @@ impl<'a> Builder<'a> {
                     self.unknown_network(&edge.input, edge.span);
                     return None;
                 }
-                Some(NetworkOf { architecture, fresh: true, init, .. })
-                    if verb == Verb::Train || verb == Verb::Connect =>
-                {
-                    Feed::Fresh { architecture, init }
-                }
                 Some(_) => Feed::Model { between: self.between(&edge.input, &view, edge.span), view },
             }
         } else if edge.input.part.as_deref() == Some(align::PART) {
@@ -249,7 +244,6 @@ impl<'a> Builder<'a> {
     fn architecture_of(&self, feed: &Feed) -> Option<usize> {
         match feed {
             Feed::Model { view, .. } => view.network.map(|network| network.architecture),
-            Feed::Fresh { architecture, .. } => Some(*architecture),
             Feed::Result(node) => self.experiment.step(*node)?.architecture,
             Feed::Alignment(_) => None,
         }
@@ -293,7 +287,7 @@ impl<'a> Builder<'a> {
         }
         let between = |feed: &Feed| match feed {
             Feed::Model { view, .. } => view.network.is_some_and(|network| network.stale),
-            Feed::Fresh { .. } | Feed::Alignment(_) => false,
+            Feed::Alignment(_) => false,
             Feed::Result(node) => self.experiment.step(*node).is_some_and(|step| {
                 matches!(step.task, Task::Connect)
                     && step
@@ -487,7 +481,6 @@ impl<'a> Builder<'a> {
                 found.push(input.name.clone());
             }
             match &input.feed {
-                Feed::Fresh { .. } => {}
                 Feed::Alignment(node) | Feed::Result(node) => {
                     found.extend(self.experiment.step(*node).map(|step| step.key.clone()))
                 }
@@ -508,7 +501,6 @@ impl<'a> Builder<'a> {
         let mut found = Vec::new();
         for input in inputs {
             match &input.feed {
-                Feed::Fresh { .. } => {}
                 Feed::Alignment(node) | Feed::Result(node) => found.push(*node),
                 Feed::Model { view, .. } => found.extend(self.makers(view)),
             }
