@@ -1,5 +1,7 @@
 //! What an experiment has shown, for the screen: numbers by stage, then each `expect` with its verdict, then where the reports are.
 
+use std::path::Path;
+
 use fusion_core::experiment::Outcome;
 use fusion_core::plan::{Fact, Verdict};
 
@@ -7,8 +9,8 @@ use crate::session::Session;
 use crate::ui::steps::{fact, of_stage};
 use crate::ui::table::{Side, Table};
 
-/// The page; empty for a recipe without stages on networks.
-pub(super) fn page(session: &Session, label: &str, outcome: &Outcome) -> String {
+/// The page; empty for a recipe without stages on networks. Files are shown from where the command was called, as a shell needs them.
+pub(super) fn page(session: &Session, root: &Path, label: &str, outcome: &Outcome) -> String {
     let style = session.ui.style;
     let mut out = String::new();
     let measured: Vec<_> = outcome.steps.iter().filter(|step| step.verb == "evaluate").collect();
@@ -33,10 +35,10 @@ pub(super) fn page(session: &Session, label: &str, outcome: &Outcome) -> String 
         }
     }
     for path in &outcome.paths {
-        out.push_str(&format!("\n{} {path}\n", style.bold("path")));
+        out.push_str(&format!("\n{} {}\n", style.bold("path"), root.join(path).display()));
     }
     for report in &outcome.reports {
-        out.push_str(&format!("\n{} {report}\n", style.bold("report")));
+        out.push_str(&format!("\n{} {}\n", style.bold("report"), root.join(report).display()));
     }
     out
 }

@@ -1,6 +1,7 @@
 //! `fusion run`: check, plan, run with progress, and sum up.
 
 use std::collections::BTreeSet;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -123,7 +124,7 @@ pub(super) fn run(session: &Session, args: &RunArgs) -> Result<Exit, Failure> {
     }
     let asked = !args.json && !args.quiet;
     if asked && !finished.is_empty() {
-        session.ui.print(&summary(session, &finished))?;
+        session.ui.print(&summary(session, &recipe.root, &finished))?;
     }
     let failed =
         finished.iter().any(|one| one.report.experiment.expects.iter().any(|verdict| !verdict.holds));
@@ -222,7 +223,7 @@ impl Finished {
     }
 }
 
-fn summary(session: &Session, finished: &[Finished]) -> String {
+fn summary(session: &Session, root: &Path, finished: &[Finished]) -> String {
     let style = session.ui.style;
     let mut table = Table::new(&[Side::Left, Side::Right, Side::Right, Side::Right]);
     let labelled = finished.len() > 1;
@@ -251,7 +252,7 @@ fn summary(session: &Session, finished: &[Finished]) -> String {
     }
     let mut text = String::new();
     for one in finished {
-        text.push_str(&outcome::page(session, &one.label, &one.report.experiment));
+        text.push_str(&outcome::page(session, root, &one.label, &one.report.experiment));
     }
     text.push_str(&table.render(session.ui.width));
     if written > 0 {
