@@ -141,6 +141,10 @@ fn a_text_is_written_to_a_file_or_by_the_shell() {
     assert_eq!(space.ok(&["symmetries", "a", "--text"]).out, text);
     assert_eq!(space.ok(&["symmetries", "a", "--text", "-o", "a.symmetries"]).out, "");
     assert_eq!(std::fs::read_to_string(space.path("a.symmetries")).unwrap(), text);
+    // What is in a file is not replaced: it may be a checkpoint.
+    let before = std::fs::read(space.path("a/model.safetensors")).unwrap();
+    space.fails(&["symmetries", "a", "--text", "-o", "a/model.safetensors"], 1, "F0501");
+    assert_eq!(std::fs::read(space.path("a/model.safetensors")).unwrap(), before);
     let json = space.ok(&["symmetries", "a", "--json"]).out;
     assert!(json.contains("\"origin\":\"declared\"") || json.contains("\"origin\": \"declared\""), "{json}");
     assert_ne!(space.fusion(&["symmetries", "a", "-o", "b.symmetries"]).code, 0);

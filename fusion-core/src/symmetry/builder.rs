@@ -370,7 +370,8 @@ impl<'a> Builder<'a> {
         }
     }
 
-    /// The description, tensors in the order of the model and nodes in the order of their first use.
+    /// The description, tensors in the order of their names and nodes in the order of their first use: files of the same model may have
+    /// them in another order.
     pub(super) fn finish(mut self) -> Result<Symmetries, NamesError> {
         let known = |name: &str| self.axes.contains_key(name) || self.buffers.contains(name);
         let rest: Vec<&Header> = self.model.iter().filter(|(name, _)| !known(name)).collect();
@@ -391,8 +392,9 @@ impl<'a> Builder<'a> {
         }
         let rest: Vec<String> = rest.into_iter().map(|(name, _)| name.clone()).collect();
         self.notes.extend(untouched(&rest));
-        let tensors: Vec<TensorAxes> =
+        let mut tensors: Vec<TensorAxes> =
             self.model.iter().filter_map(|(name, _)| self.axes.get(name.as_str()).cloned()).collect();
+        tensors.sort_by_cached_key(|tensor| in_order(&tensor.name));
         let found = ordered(Symmetries {
             origin: Origin::Template(self.template.to_owned()),
             nodes: self.nodes,
@@ -406,6 +408,11 @@ impl<'a> Builder<'a> {
 
 fn has_node(product: &Product) -> bool {
     product.iter().any(|factor| matches!(factor, Factor::Node(_)))
+}
+
+/// Names part by part, numbers by their value: layer 10 comes behind layer 9.
+fn in_order(name: &str) -> Vec<(u64, String)> {
+    name.split('.').map(|part| (part.parse().unwrap_or(u64::MAX), part.to_owned())).collect()
 }
 
 /// The layer of a tensor: its name up to the first number.

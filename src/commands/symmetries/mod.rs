@@ -26,7 +26,7 @@ pub(super) fn symmetries(session: &Session, args: &SymmetriesArgs) -> Result<Exi
     if args.text {
         let text = found.to_string();
         match &args.output {
-            Some(path) => std::fs::write(path, text).map_err(|error| Failure::write(path, &error))?,
+            Some(path) => create(path, &text)?,
             None => session.ui.print(&text)?,
         }
     } else if args.json {
@@ -35,6 +35,15 @@ pub(super) fn symmetries(session: &Session, args: &SymmetriesArgs) -> Result<Exi
         session.ui.print(&shown(session, &args.model, &found, args.all))?;
     }
     Ok(Exit::Ok)
+}
+
+/// Writes a file that is not there yet, or is empty: what is in it may be a checkpoint, or a text that someone has edited.
+fn create(path: &Path, text: &str) -> Result<(), Failure> {
+    if std::fs::metadata(path).is_ok_and(|there| there.is_dir() || there.len() > 0) {
+        let failure = Failure::new(Code::TargetExists, format!("`{}` exists already", path.display()));
+        return Err(failure.help("remove it first, or name another file"));
+    }
+    std::fs::write(path, text).map_err(|error| Failure::write(path, &error))
 }
 
 fn failure(error: &NamesError) -> Failure {

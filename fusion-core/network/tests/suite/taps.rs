@@ -3,6 +3,7 @@
 use fusion_network::{Change, Correct, Goal, Moments, Network, Norm};
 use fusion_sdk::align::When;
 use fusion_sdk::batch::{Batch, Targets, Values};
+use fusion_sdk::symmetry::{Factor, NodeId, Symmetries};
 use serde_json::json;
 
 use crate::devices::{architecture, devices, numbers, zoo};
@@ -54,6 +55,31 @@ fn taps_are_what_the_list_says() {
         let (weights, statistics) = (flat.weights.clone(), flat.statistics.clone());
         assert!(network.watch(&weights, &statistics, &batch, Norm::Running, &[taps.len()]).is_err());
     }
+}
+
+/// Symmetries of the same network with nodes of other names and numbers have their taps at the same units; a node that they lack is pinned.
+#[test]
+fn taps_lie_on_the_nodes_of_declared_symmetries() {
+    let net = architecture("mlp", json!({ "inputs": 6, "hidden": [4, 4], "outputs": 3 }));
+    let network = Network::new(&net, &devices()[0].1).unwrap();
+    let captured = network.taps().unwrap();
+    let inferred = net.symmetries().unwrap();
+    let text = "symmetries 1\nnode second[4]\nnode first[4]\nlayers.0.weight = first, reads pin[6]\nlayers.0.bias = first\n\
+                layers.1.weight = second, reads first\nlayers.1.bias = second\nlayers.2.weight = pin[3], reads second\n\
+                layers.2.bias = pin[3]\n";
+    let units = |text: &str| -> Vec<(String, Factor)> {
+        let declared = net.declared_symmetries(&Symmetries::parse(text).unwrap()).unwrap();
+        let taps = inferred.taps_in(&captured, &declared.flat);
+        taps.iter().map(|tap| (tap.layer.clone(), tap.units[0][0])).collect()
+    };
+    let found = units(text);
+    assert!(found.contains(&("layers.0".to_owned(), Factor::Node(NodeId(1)))), "{found:?}");
+    assert!(found.contains(&("layers.1".to_owned(), Factor::Node(NodeId(0)))), "{found:?}");
+    let only = "symmetries 1\nnode second[4]\nlayers.1.weight = second, reads pin[4]\nlayers.1.bias = second\n\
+                layers.2.weight = pin[3], reads second\n";
+    let found = units(only);
+    assert!(found.contains(&("layers.0".to_owned(), Factor::Pinned(4))), "{found:?}");
+    assert!(found.contains(&("layers.1".to_owned(), Factor::Node(NodeId(0)))), "{found:?}");
 }
 
 /// Layers that have taps, and those behind which BatchNorm comes.

@@ -292,7 +292,22 @@ impl<'a> Builder<'a> {
                 (Some(architecture), _) => self.declared(&shown, node.span, &file, architecture),
                 (None, Feed::Model { view, .. }) => {
                     let view = self.declared_like(&shown, node.span, &file, view, &plan.disk);
-                    View { config: self.config_of_widths(step, plan, input), ..view }
+                    let config = match self.config_of_widths(step, plan, input) {
+                        Ok(config) => config,
+                        Err(own) => {
+                            let message = format!(
+                                "`{shown}` has other widths than `{}`, and no model of the recipe has them: its `config.json` will be that of `{}`, with the wrong widths",
+                                input.name, input.name
+                            );
+                            self.diagnostics.push(
+                                Diagnostic::new(Code::ArchitecturesDiffer, input.span, message)
+                                    .with_severity(Severity::Warning)
+                                    .help("correct the numbers in `config.json` before the result is loaded elsewhere"),
+                            );
+                            own
+                        }
+                    };
+                    View { config, ..view }
                 }
                 (None, _) => continue,
             };
@@ -326,9 +341,15 @@ impl<'a> Builder<'a> {
         View { donor: like.donor, tied: like.tied, ..view }
     }
 
-    /// The source whose `config.json` says the widths of the result, where that of the moved model says others.
-    fn config_of_widths(&self, step: &Step, plan: &AlignPlan, moved: &Input) -> Option<usize> {
-        let Feed::Model { view: own, .. } = &moved.feed else { return None };
+    /// The source whose `config.json` says the widths of the result, where that of the moved model says others; as an error that of the moved
+    /// model, where no model has these widths.
+    fn config_of_widths(
+        &self,
+        step: &Step,
+        plan: &AlignPlan,
+        moved: &Input,
+    ) -> Result<Option<usize>, Option<usize>> {
+        let Feed::Model { view: own, .. } = &moved.feed else { return Ok(None) };
         let sizes = |of: &Symmetries| -> Vec<usize> { of.nodes.iter().map(|node| node.size).collect() };
         let wanted = sizes(&plan.target);
         let fitting: Vec<&Input> = models(&step.inputs)
@@ -338,11 +359,11 @@ impl<'a> Builder<'a> {
             .map(|(input, _)| input)
             .collect();
         if fitting.iter().any(|input| std::ptr::eq(*input, moved)) {
-            return own.config;
+            return Ok(own.config);
         }
         match fitting.first().map(|input| &input.feed) {
-            Some(Feed::Model { view, .. }) => view.config.or(view.donor),
-            _ => own.config,
+            Some(Feed::Model { view, .. }) => Ok(view.config.or(view.donor)),
+            _ => Err(own.config),
         }
     }
 

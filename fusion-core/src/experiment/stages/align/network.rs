@@ -145,7 +145,7 @@ pub(super) fn run(
             Some(NetworkFeatures::new(
                 watched,
                 &runtime.device,
-                taps(runtime, step, &networks)?,
+                taps(runtime, step, &networks, &symmetries)?,
                 batches,
                 run,
             ))
@@ -228,9 +228,14 @@ pub(super) fn run(
 }
 
 /// Where units of the first network can be watched, on the axes of its symmetries; all networks here have the same places.
-fn taps(runtime: &Runtime<'_>, step: &Step, networks: &[Network]) -> Result<Vec<Tap>, RunError> {
-    let Some(network) = networks.first() else { return Ok(Vec::new()) };
-    let found = network.taps().and_then(|taps| Ok(network.architecture().symmetries()?.taps(&taps)));
+fn taps(
+    runtime: &Runtime<'_>,
+    step: &Step,
+    networks: &[Network],
+    symmetries: &[Symmetries],
+) -> Result<Vec<Tap>, RunError> {
+    let (Some(network), Some(own)) = (networks.first(), symmetries.first()) else { return Ok(Vec::new()) };
+    let found = network.taps().and_then(|taps| Ok(network.architecture().symmetries()?.taps_in(&taps, own)));
     found.map_err(|error| runtime.failed(step, error.to_string(), None))
 }
 
