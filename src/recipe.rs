@@ -114,6 +114,8 @@ impl Recipe {
     pub(crate) fn plan(&self, options: &Options) -> Planned {
         let mut diagnostics = self.compiled.diagnostics.clone();
         let mut options = options.clone();
+        options.recipe =
+            self.compiled.sources.iter().map(|(_, source)| PathBuf::from(source.name())).collect();
         // Whether an output would come out the same is not known of a plugin that is refused.
         options.overwrite |= diagnostics.iter().any(|one| one.is_error() && one.code.group() == "plugins");
         let mut plans = Vec::new();

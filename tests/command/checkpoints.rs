@@ -287,6 +287,17 @@ fn a_budget_that_is_too_small_is_told_before_the_stages_run() {
 }
 
 #[test]
+fn a_recipe_is_not_replaced_by_its_result() {
+    let space = Space::new();
+    let recipe = "fusion 1\nmodel a of mlp(2, [3], 2) { seed = 1 }\nalign b using random_permutation { from a; seed = 2 }\n\
+                  save b.alignment to \"./p.fusion\"\n";
+    space.write("p.fusion", recipe);
+    let done = space.fails(&["run", "p.fusion", "--overwrite"], 1, "F0504");
+    assert!(done.err.contains("the input `p.fusion`"), "{}", done.err);
+    assert_eq!(space.read("p.fusion"), recipe);
+}
+
+#[test]
 fn a_saved_path_is_replaced_by_its_own_result_only() {
     let space = Space::new();
     let recipe = |seed: u64, rest: &str| {

@@ -46,6 +46,8 @@ pub use settings::Traced;
 pub struct Options {
     /// The recipe's folder: relative paths start here.
     pub root: PathBuf,
+    /// The files that the recipe is written in: nothing may be written onto them.
+    pub recipe: Vec<PathBuf>,
     /// Where apply passes run.
     pub device: DeviceName,
     /// Bytes for our own buffers.
@@ -69,6 +71,7 @@ impl Options {
     pub fn new(root: impl Into<PathBuf>) -> Options {
         Options {
             root: root.into(),
+            recipe: Vec::new(),
             device: DeviceName::Cpu,
             memory: 512 << 20,
             threads: std::thread::available_parallelism().map_or(1, usize::from),

@@ -118,18 +118,19 @@ impl Builder<'_> {
     /// Files and folders that the recipe reads, with what people call them.
     fn input_paths(&self) -> Vec<(PathBuf, String)> {
         let root = &self.options.root;
-        let mut found: Vec<(PathBuf, String)> = Vec::new();
+        let named = |path: &PathBuf| (path.clone(), path.display().to_string());
+        let mut found: Vec<(PathBuf, String)> = self.options.recipe.iter().map(named).collect();
         for source in self.program.sources.iter().filter(|source| source.made_by.is_none()) {
             let path = resolve(root, &source.path);
             #[cfg(feature = "learn")]
-            found.extend(crate::symmetry::beside(&path).map(|beside| named(&beside)));
+            found.extend(crate::symmetry::beside(&path).as_ref().map(named));
             found.push((path, source.path.clone()));
         }
         found.extend(
             self.program.adapters.iter().map(|adapter| (resolve(root, &adapter.path), adapter.path.clone())),
         );
         #[cfg(feature = "learn")]
-        found.extend(self.files_of_stages().iter().map(|path| named(path)));
+        found.extend(self.files_of_stages().iter().map(named));
         for (path, _) in &mut found {
             *path = plain(path);
         }
@@ -158,11 +159,6 @@ impl Builder<'_> {
         found.extend(self.experiment.data.values().flat_map(|data| data.facts.files.iter().cloned()));
         found
     }
-}
-
-#[cfg(feature = "learn")]
-fn named(path: &Path) -> (PathBuf, String) {
-    (path.to_owned(), path.display().to_string())
 }
 
 /// A path without `..` and links, also of what is not there yet.

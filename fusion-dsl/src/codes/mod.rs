@@ -167,6 +167,7 @@ codes! {
     Error "F0422" NoStatistics "nothing says what BatchNorm's statistics are after the weights were mixed";
     Error "F0423" DataDoesNotFit "the data set is not what the network takes or answers";
     Error "F0424" NoSymmetries "nothing says which units of the model may change places";
+    Error "F0425" BadDataSetting "the settings do not fit the data set";
 
     // Output and environment.
     Error "F0501" TargetExists "the output is already there";

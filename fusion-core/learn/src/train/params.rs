@@ -46,7 +46,7 @@ pub struct CommonParams {
     #[param(unit = span)]
     pub early_stopping: Option<Span>,
     /// layers or patterns of tensors that do not learn, as in `on`: `["layers.0", "*.bias"]`; a layer stands for all tensors in it, running
-    /// statistics among them (default: all learn)
+    /// statistics among them, but not BatchNorm's count of batches (default: all learn)
     pub frozen: Option<Vec<String>>,
 }
 

@@ -72,7 +72,13 @@ impl Builder<'_> {
                     _ => None,
                 };
                 let span = blamed.map_or(node.span, |setting| setting.span);
-                self.error(Diagnostic::new(Code::CannotReadData, span, error.to_string()));
+                let code = match &error {
+                    DataError::Setting { .. } | DataError::Parts { .. } | DataError::Empty { .. } => {
+                        Code::BadDataSetting
+                    }
+                    _ => Code::CannotReadData,
+                };
+                self.error(Diagnostic::new(code, span, error.to_string()));
             }
         }
     }

@@ -64,8 +64,12 @@ fn layers(first: Of<'_>, other: Of<'_>, ours: &[String], theirs: &[String]) -> D
     let missing = ours.iter().find(|name| !theirs.contains(name));
     let extra = theirs.iter().find(|name| !ours.contains(name));
     let mut notes = Vec::new();
-    for (name, word) in [(missing, "it lacks"), (extra, "it has besides")] {
-        notes.extend(name.map(|name| format!("{word} the units `{name}`")));
+    for (name, word, lacking) in [(missing, "it lacks", other), (extra, "it has besides", first)] {
+        let Some(name) = name else { continue };
+        notes.push(format!("{word} the units `{name}`"));
+        // A template that keeps units where they are says why.
+        let kept = lacking.1.notes.iter().filter(|note| note.contains(&format!("`{name}`")));
+        notes.extend(kept.map(|note| format!("`{}`: {note}", lacking.0)));
     }
     if missing.is_none() && extra.is_none() {
         notes.push(format!("the units are the same and stand in another order: {}", in_short(theirs)));

@@ -63,6 +63,32 @@ fn a_stream_that_is_the_output_stays() {
     assert!(!free(&gpt2, &json!({"n_head": 4})));
 }
 
+/// Files of one model have its tensors by name, by layer, or as they were made; layer 10 comes behind layer 9 in all of them.
+#[test]
+fn the_order_of_a_file_does_not_matter() {
+    let config = json!({"num_attention_heads": 4});
+    let mut tensors = llama(2, &[]);
+    let first: Vec<Header> = tensors.iter().filter(|(name, _)| name.contains("layers.0.")).cloned().collect();
+    for layer in 2..11 {
+        let at =
+            |(name, shape): &Header| (name.replace("layers.0.", &format!("layers.{layer}.")), shape.clone());
+        tensors.extend(first.iter().map(at));
+    }
+    let found = of_names(&tensors, Some(&config)).unwrap();
+    let mut backwards = tensors.clone();
+    backwards.reverse();
+    let mut by_name = tensors;
+    by_name.sort();
+    for other in [backwards, by_name] {
+        assert_eq!(of_names(&other, Some(&config)).unwrap(), found);
+    }
+    let place = |layer: usize| {
+        let name = format!("model.layers.{layer}.mlp");
+        found.nodes.iter().position(|node| node.name.starts_with(&name)).unwrap()
+    };
+    assert!(place(2) < place(9) && place(9) < place(10));
+}
+
 #[test]
 fn what_a_classifier_reads_is_not_guessed() {
     let mut old = bert("bert.");
