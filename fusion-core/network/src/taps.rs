@@ -1,10 +1,8 @@
 //! Watching units: the rows that a network shows at its taps, and where the taps lie among its symmetries.
 
-use std::collections::BTreeSet;
-
 use fusion_sdk::align::Tap;
 use fusion_sdk::batch::Batch;
-use fusion_sdk::symmetry::{Factor, NodeId, Symmetries};
+use fusion_sdk::symmetry::{Factor, Symmetries};
 
 use crate::error::NetworkError;
 use crate::graph::CapturedTap;
@@ -66,44 +64,10 @@ impl Inferred {
         taps.iter().map(placed).collect()
     }
 
-    /// As [`Inferred::taps`], with units as axes of other symmetries of the same network, declared ones say: a node is the one that stands
-    /// at the same places of all tensors, whatever its name and number. Units that have none are pinned.
+    /// As [`Inferred::taps`], with units as axes of other symmetries of the same network, whose nodes may have other names and numbers:
+    /// declared ones, say. Units that are no axis of a tensor there are pinned.
     #[must_use]
     pub fn taps_in(&self, taps: &[CapturedTap], own: &Symmetries) -> Vec<Tap> {
-        let mut found = self.taps(taps);
-        if *own == self.flat {
-            return found;
-        }
-        let (ours, theirs) = (places(&self.flat), places(own));
-        let named = |id: NodeId| theirs.iter().position(|place| *place == ours[id.index()]);
-        for factor in found.iter_mut().flat_map(|tap| &mut tap.units).flatten() {
-            if let Factor::Node(id) = *factor {
-                *factor = match named(id) {
-                    Some(other) => Factor::Node(NodeId(other as u32)),
-                    None => Factor::Pinned(self.flat.node(id).size),
-                };
-            }
-        }
-        found
+        self.over(own).taps(taps)
     }
-}
-
-/// Where a factor stands: tensor, axis, segment, and place in its product.
-type Place<'a> = (&'a str, usize, usize, usize);
-
-/// The places of each node.
-fn places(symmetries: &Symmetries) -> Vec<BTreeSet<Place<'_>>> {
-    let mut found = vec![BTreeSet::new(); symmetries.nodes.len()];
-    for tensor in &symmetries.tensors {
-        for (axis, at) in tensor.axes.iter().zip(0..) {
-            for (product, segment) in axis.segments.iter().zip(0..) {
-                for (factor, place) in product.iter().zip(0..) {
-                    if let Factor::Node(id) = factor {
-                        found[id.index()].insert((tensor.name.as_str(), at, segment, place));
-                    }
-                }
-            }
-        }
-    }
-    found
 }

@@ -34,14 +34,20 @@ pub(crate) fn branches(symmetries: &Symmetries, family: &Family, node: NodeId) -
             continue;
         }
         let shape = symmetries.shape(place.tensor);
-        let wide = |axis: usize| axis != place.axis && shape[axis] > 1;
-        if !(0..shape.len()).any(wide) {
+        // Joined axes are one dimension: a vector of them is a vector.
+        let dimensions: Vec<usize> = tensor
+            .dimensions()
+            .enumerate()
+            .flat_map(|(dimension, axes)| axes.iter().map(move |_| dimension))
+            .collect();
+        let wide = |axis: usize| dimensions[axis] != dimensions[place.axis] && shape[dimensions[axis]] > 1;
+        if !(0..dimensions.len()).any(wide) {
             vectors.push(place);
             continue;
         }
         let reads = |axis: usize| wide(axis) && tensor.axes[axis].side == Side::Reads;
         let inputs = inputs(symmetries, place);
-        if !(0..shape.len()).any(reads) && shape.len() > 2 && inputs.is_empty() {
+        if !(0..dimensions.len()).any(reads) && shape.len() > 2 && inputs.is_empty() {
             attached.push(place);
             continue;
         }
@@ -134,6 +140,30 @@ mod tests {
         gate.weight = f, reads s\nup.weight = f, reads s\nnorm.weight = s\n\
         q.weight = head · qk, reads s\nk.weight = head · qk, reads s\nv.weight = head · v, reads s\n\
         v.bias = head · v\no.weight = s, reads head · v\nemb.weight = pin[9], s\n";
+
+    /// Queries, keys and values of a head behind each other, as GPT-NeoX has them: their axis is of two, their bias is a vector all the same.
+    #[test]
+    fn a_fused_bias_goes_with_its_matrix() {
+        let symmetries = Symmetries::parse(
+            "node s[4]\nnode head[2]\nnode qk[2] in head\nnode v[3] in head\nemb.weight = pin[9], s\n\
+             fused.weight = head · (qk ++ qk ++ v), reads s\nfused.bias = head · (qk ++ qk ++ v)\n\
+             o.weight = s, reads head · v\n",
+        )
+        .unwrap();
+        let families = families(&symmetries);
+        for name in ["qk", "v"] {
+            let id = symmetries.named(name).unwrap();
+            let family = families.iter().find(|family| family.has(id)).unwrap();
+            let of = |place: &Place| symmetries.tensors[place.tensor].name.clone();
+            let found: Vec<Vec<String>> = branches(&symmetries, family, id)
+                .iter()
+                .map(|it| it.places.iter().map(of).collect())
+                .collect();
+            assert_eq!(found.len(), 1, "{found:?}");
+            assert_eq!(found[0].first().unwrap(), "fused.weight");
+            assert_eq!(found[0].last().unwrap(), "fused.bias");
+        }
+    }
 
     #[test]
     fn branches_go_by_what_they_read() {

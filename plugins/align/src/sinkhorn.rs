@@ -88,9 +88,8 @@ pub struct SinkhornParams {
     /// batches that the loss of rounded permutations is taken on (default: all)
     #[param(range = 1..)]
     pub batches: Option<u64>,
-    /// whether weight matching from the start, and from the best that was found, is looked at too; not for `l2`
-    #[param(default = true)]
-    pub matched: bool,
+    /// whether weight matching from the start, and from the best that was found, is looked at too (default: yes); not for `l2`
+    pub matched: Option<bool>,
 }
 
 /// The kernel of `sinkhorn`.
@@ -106,7 +105,7 @@ impl Align for Sinkhorn {
     fn about() -> About {
         About {
             id: "sinkhorn",
-            version: 1,
+            version: 2,
             category: Category::Align,
             summary: "permutations learned by gradient descent on doubly stochastic matrices",
             formula: "P = Sinkhorn(X/τ) for every node;  X by AdamW on\n\
@@ -135,6 +134,13 @@ impl Align for Sinkhorn {
                 .at("batches")
                 .help("remove it"));
         }
+        if params.loss == Goal::L2 && params.matched.is_some() {
+            return Err(MethodError::invalid(
+                "`loss = l2` is what weight matching goes by, and is not looked at beside it",
+            )
+            .at("matched")
+            .help("remove it"));
+        }
         let weight_decay = params.weight_decay as f32;
         let rule = Rule::Adam { beta1: 0.9, beta2: 0.999, epsilon: 1e-12, weight_decay, decoupled: true };
         rule.check()?;
@@ -159,7 +165,7 @@ impl Align for Sinkhorn {
                 between: Between::new(matching)?,
                 lambda: (self.params.loss == Goal::Random).then(|| Key::new(seed, "sinkhorn.lambda", 0)),
                 batches: self.params.batches,
-                pair: self.params.matched.then(|| Pair::of(a, b, Precision::Single, context)),
+                pair: self.params.matched.unwrap_or(true).then(|| Pair::of(a, b, Precision::Single, context)),
             }),
         };
         self.search(&relaxed, &mut *goal, &start, seed, context)

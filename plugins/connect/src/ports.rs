@@ -84,8 +84,8 @@ pub(crate) fn exactly<'a, const N: usize>(
     search.models.try_into().map_err(|_| MethodError::invalid(format!("`{id}` takes {N} models")))
 }
 
-/// The weights that a method with a `start` sets out from: those of the model, or fresh ones of the stage's seed where the port has a
-/// network without weights (the engine then hands over no model).
+/// The weights that a method with a `start` sets out from: those of the model, or fresh ones of the stage's seed where the host
+/// hands over a network without weights.
 pub(crate) fn starting(id: &str, search: &Search<'_>) -> Result<Vec<f32>, MethodError> {
     count(id, search.models.len(), 0, 1)?;
     sound(search.models)?;

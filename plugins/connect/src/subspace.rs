@@ -141,8 +141,9 @@ impl Connect for Subspace {
     fn connect(&self, search: Search<'_>) -> Result<Path, MethodError> {
         let start = ports::starting("subspace", &search)?;
         let fresh = search.fresh.ok_or_else(|| {
-            MethodError::invalid("`subspace` needs fresh weights, and this model comes from a file")
-                .help("start from a network that the recipe builds: `model NAME of mlp(…)`")
+            MethodError::invalid(
+                "`subspace` draws the weights of its other corners, and there is no network to draw them for",
+            )
         })?;
         let mut slope = Slope::new(search.objective, search.context, &[&start])?;
         let len = slope.len();

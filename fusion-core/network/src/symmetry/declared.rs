@@ -61,21 +61,32 @@ fn of_slots(slots: &[Slot], declared: &Symmetries, inferred: &Inferred) -> Resul
             tensor.transpose();
         }
     }
-    let values = translated(inferred, &flat);
-    Ok(Inferred { flat, disk, values })
+    Ok(Inferred { disk, ..inferred.over(&flat) })
+}
+
+impl Inferred {
+    /// The graph over the nodes of other symmetries of the same network, in the layout of the flat vectors.
+    pub(crate) fn over(&self, flat: &Symmetries) -> Inferred {
+        Inferred { flat: flat.clone(), disk: flat.clone(), values: translated(self, flat) }
+    }
 }
 
 fn pinned(length: usize) -> Axis {
     Axis { segments: vec![vec![Factor::Pinned(length)]], side: Side::Writes, joined: false }
 }
 
-/// The axes of the graph's tensors over the declared nodes: an axis has the units of the parameter whose axis was inferred to be the same.
+/// The axes of the graph's tensors over the nodes of other symmetries, in the layout of the flat vectors: an axis has the units of the
+/// parameter whose axis was inferred to be the same. Joined axes are no axis of the graph's.
 fn translated(inferred: &Inferred, declared: &Symmetries) -> super::Values {
     let mut same: BTreeMap<String, &Vec<Product>> = BTreeMap::new();
     for side in [Side::Writes, Side::Both, Side::Reads] {
         for (own, other) in inferred.flat.tensors.iter().zip(&declared.tensors) {
-            for (axis, becomes) in own.axes.iter().zip(&other.axes).filter(|(axis, _)| axis.side == side) {
-                same.entry(format!("{:?}", axis.segments)).or_insert(&becomes.segments);
+            for (axis, becomes) in
+                own.axes.iter().zip(other.dimensions()).filter(|(axis, _)| axis.side == side)
+            {
+                if let [becomes] = becomes {
+                    same.entry(format!("{:?}", axis.segments)).or_insert(&becomes.segments);
+                }
             }
         }
     }
