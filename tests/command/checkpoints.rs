@@ -287,6 +287,32 @@ fn a_budget_that_is_too_small_is_told_before_the_stages_run() {
 }
 
 #[test]
+fn an_output_follows_the_tokenizer_that_it_copies() {
+    let space = Space::new();
+    llama(&space, "a", 1, 40, Dtype::F32);
+    llama(&space, "b", 2, 40, Dtype::F32);
+    space.write(
+        "t.fusion",
+        "fusion 1\nmodel a from \"a\"\nmodel b from \"b\"\naverage m using mean { from [a, b] }\nsave m to \"out/m\"\n",
+    );
+    space.ok(&["run", "t.fusion"]);
+    let done = space.ok(&["run", "t.fusion"]);
+    assert!(done.out.contains("unchanged, not run again"), "{}", done.out);
+    let copied = space.read("out/m/tokenizer.json");
+    for (name, other) in [("a", "b"), ("b", "a")] {
+        if copied == format!("\"of {name}\"") {
+            // Not of the model whose tokenizer it has, and then of that.
+            fs::write(space.path(other).join("tokenizer.json"), "\"other\"").unwrap();
+            let done = space.ok(&["run", "t.fusion"]);
+            assert!(done.out.contains("unchanged, not run again"), "{}", done.out);
+            fs::write(space.path(name).join("tokenizer.json"), "\"changed\"").unwrap();
+        }
+    }
+    space.ok(&["run", "t.fusion", "--overwrite"]);
+    assert_eq!(space.read("out/m/tokenizer.json"), "\"changed\"");
+}
+
+#[test]
 fn a_recipe_is_not_replaced_by_its_result() {
     let space = Space::new();
     let recipe = "fusion 1\nmodel a of mlp(2, [3], 2) { seed = 1 }\nalign b using random_permutation { from a; seed = 2 }\n\

@@ -293,7 +293,8 @@ pub fn is_input_embedding(name: &str) -> bool {
 #[must_use]
 pub fn is_output_head(name: &str) -> bool {
     module_of(name).is_some_and(|module| {
-        ["lm_head", "embed_out", "output", "head", "score_head", "lm_output"].contains(&module)
+        ["lm_head", "embed_out", "output", "head", "score_head", "lm_output", "output_projection"]
+            .contains(&module)
     })
 }
 

@@ -8,7 +8,7 @@ use crate::checkpoint::write::{
     CardInfo, CardInput, ConfigChange, LayerChange, Sidecar, Target, card, config::patch, donor_files,
 };
 use crate::plan::ir::Source;
-use crate::plan::lineage::ancestors;
+use crate::plan::lineage::{ancestors, loop_index};
 use crate::plan::{Output, Plan};
 use crate::tensor::Dtype;
 
@@ -119,6 +119,6 @@ fn seeds(plan: &Plan, output: &Output) -> Vec<(String, u64)> {
         found.extend(seed.map(|seed| (step.node, step.name.clone(), seed)));
     }
     found.retain(|(node, ..)| before.contains(node));
-    found.sort_by_key(|(node, ..)| (plan.graph.node(*node).span, *node));
+    found.sort_by_key(|(node, name, _)| (plan.graph.node(*node).span, loop_index(name)));
     found.into_iter().map(|(_, name, seed)| (name, seed)).collect()
 }

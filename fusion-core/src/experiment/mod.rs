@@ -29,7 +29,8 @@ use fusion_sdk::symmetry::Symmetries;
 use serde::Serialize;
 use serde_json::{Map, Value as Json};
 
-use crate::plan::ir::View;
+use crate::plan::ir::{Source, View};
+use crate::plan::lineage::loop_index;
 use crate::plan::{Output, Places, SettingReport};
 
 pub(crate) use key::{data_key, file_key, step_key, union_key};
@@ -75,8 +76,13 @@ impl Experiment {
     /// Where a step stands in the recipe: by item, then by the index of its loop. The graph's own order goes by content.
     pub(crate) fn place(&self, name: &str) -> (Span, u64) {
         let span = self.steps.iter().find(|step| step.name == name).map_or(Span::NONE, |step| step.span);
-        let index = name.rsplit_once('[').and_then(|(_, index)| index.trim_end_matches(']').parse().ok());
-        (span, index.unwrap_or(0))
+        (span, loop_index(name))
+    }
+
+    /// The step that makes a source, if one does.
+    pub(crate) fn maker(&self, source: &Source) -> Option<&Step> {
+        let (key, _) = source.maker()?;
+        self.steps.iter().find(|step| step.key == key)
     }
 
     /// The step of a node.

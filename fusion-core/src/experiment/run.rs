@@ -18,6 +18,8 @@ use crate::checkpoint::{Checkpoint, TensorInfo};
 use crate::engine::{Access, Event, Listener, RunError, compute};
 use crate::method::{DeviceName, Registry};
 use crate::plan::facts::binary;
+use crate::plan::ir::{Program, View};
+use crate::plan::lineage::Used;
 use crate::plan::outputs::State as OutputState;
 use crate::plan::{Fact, Options, Plan, Verdict};
 
@@ -177,26 +179,8 @@ fn collect_nodes(formula: &fusion_dsl::graph::Formula, found: &mut Vec<NodeId>) 
 }
 
 /// The steps whose models a view reads.
-fn feeds(
-    experiment: &Experiment,
-    program: &crate::plan::ir::Program,
-    view: &crate::plan::ir::View,
-) -> Vec<NodeId> {
-    let roots: Vec<_> = view.tensors.values().map(|entry| entry.tensor).collect();
-    let sources: BTreeSet<usize> = program
-        .closure(&roots)
-        .into_iter()
-        .filter_map(|id| program.stored(id))
-        .map(|(source, _)| source)
-        .collect();
-    sources
-        .into_iter()
-        .filter_map(|source| program.sources[source].made_by.as_deref())
-        .filter_map(|key| {
-            let own = key.split('/').next()?;
-            experiment.steps.iter().find(|step| step.key == own).map(|step| step.node)
-        })
-        .collect()
+fn feeds(experiment: &Experiment, program: &Program, view: &View) -> Vec<NodeId> {
+    Used::of(program, view).makers(program, experiment).into_iter().map(|step| step.node).collect()
 }
 
 /// The steps that a step is made from.
@@ -250,8 +234,11 @@ impl Runtime<'_> {
                 }
             });
         }
-        for step in others {
-            done.insert(step.node, self.one(step, threads));
+        // The twin of a training that failed would only fail again.
+        if done.values().all(Result::is_ok) {
+            for step in others {
+                done.insert(step.node, self.one(step, threads));
+            }
         }
         let mut finished = Vec::new();
         for &step in steps {
@@ -319,8 +306,7 @@ impl Runtime<'_> {
     fn adopt(&mut self, step: &Step) -> Result<(), RunError> {
         let folder = self.store.folder(&step.key);
         for source in &mut self.plan.program.sources {
-            let Some(key) = &source.made_by else { continue };
-            let (own, part) = key.split_once('/').unwrap_or((key, "model"));
+            let Some((own, part)) = source.maker() else { continue };
             if own == step.key {
                 let found = Checkpoint::open(&folder.join(stages::file_name(part)))?;
                 if let Some(difference) = difference(source.checkpoint.tensors(), found.tensors()) {

@@ -63,7 +63,7 @@ pub fn explain(plan: &Plan, registry: &Registry, name: &str) -> Vec<Explained> {
 fn behind(plan: &Plan, id: TensorId) -> Vec<TensorId> {
     #[cfg(feature = "learn")]
     if let Some((source, tensor)) = plan.program.stored(id)
-        && let Some(step) = maker(plan, source)
+        && let Some(step) = plan.experiment.maker(&plan.program.sources[source])
     {
         let name = &plan.program.sources[source].checkpoint.tensors()[tensor].name;
         let models = step.inputs.iter().filter_map(|input| match &input.feed {
@@ -76,19 +76,11 @@ fn behind(plan: &Plan, id: TensorId) -> Vec<TensorId> {
     Vec::new()
 }
 
-/// The stage on networks that makes a source.
-#[cfg(feature = "learn")]
-fn maker(plan: &Plan, source: usize) -> Option<&crate::experiment::Step> {
-    let key = plan.program.sources[source].made_by.as_deref()?;
-    let own = key.split('/').next();
-    plan.experiment.steps.iter().find(|step| Some(step.key.as_str()) == own)
-}
-
 /// Says of a tensor which stage on networks or checkpoints makes it, and with which settings.
 #[cfg(feature = "learn")]
 fn made(plan: &Plan, source: usize, out: &mut Explained) {
     use crate::experiment::Task;
-    let Some(step) = maker(plan, source) else { return };
+    let Some(step) = plan.experiment.maker(&plan.program.sources[source]) else { return };
     out.kind = "made";
     out.method = Some(step.method.clone());
     out.inputs = step.inputs.iter().map(|input| input.name.clone()).collect();

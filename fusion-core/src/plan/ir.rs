@@ -102,6 +102,14 @@ pub struct Source {
     pub made_by: Option<String>,
 }
 
+impl Source {
+    /// The key of the stage that makes it, and which of its models it is.
+    pub(crate) fn maker(&self) -> Option<(&str, &str)> {
+        let key = self.made_by.as_deref()?;
+        Some(key.split_once('/').unwrap_or((key, "model")))
+    }
+}
+
 /// An adapter that is read.
 #[derive(Clone)]
 pub struct AdapterSource {

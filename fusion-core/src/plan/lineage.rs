@@ -5,7 +5,11 @@ use std::collections::BTreeSet;
 
 use fusion_dsl::graph::{Graph, NodeId, NodeKind, Rule, Setting, Value};
 
+#[cfg(feature = "learn")]
+use super::ir::View;
 use super::ir::{Origin, Program, TensorId};
+#[cfg(feature = "learn")]
+use crate::experiment::{Experiment, Feed, Step};
 
 /// What is read of checkpoints and adapters for one result.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -34,34 +38,34 @@ impl Used {
         used
     }
 
+    /// What is read for a model.
+    #[cfg(feature = "learn")]
+    pub(crate) fn of(program: &Program, view: &View) -> Used {
+        let roots: Vec<TensorId> = view.tensors.values().map(|entry| entry.tensor).collect();
+        Used::by(program, &roots)
+    }
+
     /// Adds the inputs that only stages on networks and checkpoints have read. What stages have made and others have read is left out: it is
     /// a function of these.
     #[cfg(feature = "learn")]
-    pub(super) fn with_stages(
-        mut self,
-        program: &Program,
-        experiment: &crate::experiment::Experiment,
-    ) -> Used {
-        use crate::experiment::Feed;
-        let mut waiting = self.makers(program);
+    pub(super) fn with_stages(mut self, program: &Program, experiment: &Experiment) -> Used {
+        let mut waiting = self.makers(program, experiment);
         let mut seen = BTreeSet::new();
-        while let Some(key) = waiting.pop() {
-            if !seen.insert(key.clone()) {
+        while let Some(step) = waiting.pop() {
+            if !seen.insert(step.key.as_str()) {
                 continue;
             }
-            let Some(step) = experiment.steps.iter().find(|step| step.key == key) else { continue };
             for input in &step.inputs {
                 match &input.feed {
                     Feed::Model { view, .. } => {
-                        let roots: Vec<TensorId> = view.tensors.values().map(|entry| entry.tensor).collect();
-                        let read = Used::by(program, &roots);
-                        waiting.extend(read.makers(program));
+                        let read = Used::of(program, view);
+                        waiting.extend(read.makers(program, experiment));
                         let given = |(source, _): &(usize, usize)| program.sources[*source].made_by.is_none();
                         self.tensors.extend(read.tensors.into_iter().filter(given));
                         self.adapters.extend(read.adapters);
                     }
                     Feed::Result(node) | Feed::Alignment(node) => {
-                        waiting.extend(experiment.step(*node).map(|step| step.key.clone()));
+                        waiting.extend(experiment.step(*node));
                     }
                 }
             }
@@ -69,17 +73,22 @@ impl Used {
         self
     }
 
-    /// Keys of the stages that have made any of it.
+    /// The stages that make any of it.
     #[cfg(feature = "learn")]
-    fn makers(&self, program: &Program) -> Vec<String> {
-        let made = self.sources().into_iter().filter_map(|source| program.sources[source].made_by.as_deref());
-        made.filter_map(|key| key.split('/').next()).map(str::to_owned).collect()
+    pub(crate) fn makers<'e>(&self, program: &Program, experiment: &'e Experiment) -> Vec<&'e Step> {
+        self.sources().into_iter().filter_map(|source| experiment.maker(&program.sources[source])).collect()
     }
 
     /// Indices of the sources.
     pub(crate) fn sources(&self) -> BTreeSet<usize> {
         self.tensors.iter().map(|(source, _)| *source).collect()
     }
+}
+
+/// The index of a member of a loop, 0 for what is none: `net[10]` comes behind `net[9]`, while the graph's own order goes by content.
+pub(crate) fn loop_index(name: &str) -> u64 {
+    let index = name.rsplit_once('[').and_then(|(_, index)| index.trim_end_matches(']').parse().ok());
+    index.unwrap_or(0)
 }
 
 /// The nodes that a node is made from, itself included.

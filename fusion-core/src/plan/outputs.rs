@@ -14,8 +14,8 @@ use super::build::Builder;
 use super::ir::{Origin, Program, TensorId, View};
 use super::lineage::Used;
 use super::models::resolve;
-use crate::checkpoint::write::Target;
-use crate::checkpoint::{Checkpoint, SourceFile};
+use crate::checkpoint::write::{Target, donor_paths};
+use crate::checkpoint::{Checkpoint, Role, SourceFile};
 use crate::method::PluginInfo;
 use crate::tensor::Dtype;
 
@@ -275,11 +275,8 @@ impl Builder<'_> {
                 hash.update(format!("{name}\0{size}\0{modified}\0").as_bytes());
             }
         }
-        // A model that gives nothing but its configuration.
-        for donor in [output.config, output.tokenizer].into_iter().flatten() {
-            for (name, size, modified, _) in file_records(self.program.sources[donor].checkpoint.files()) {
-                hash.update(format!("{name}\0{size}\0{modified}\0").as_bytes());
-            }
+        for (name, size, modified, _) in file_records(&self.donated(output)) {
+            hash.update(format!("{name}\0{size}\0{modified}\0").as_bytes());
         }
         for tensor in &output.tensors {
             hash.update(format!("{}\0{}\0", tensor.name, tensor.dtype).as_bytes());
@@ -289,6 +286,19 @@ impl Builder<'_> {
             hash.update(format!("{}\0{}\0{}\0", plugin.id, plugin.version, plugin.blake3).as_bytes());
         }
         hash.finalize().to_hex().to_string()
+    }
+
+    /// The files that models give to an output beside weights: configuration, tokenizer and its kin.
+    fn donated(&self, output: &Output) -> Vec<SourceFile> {
+        let donor = |index: Option<usize>| index.map(|index| &self.program.sources[index].checkpoint);
+        let configs = donor(output.config).into_iter().flat_map(|checkpoint| checkpoint.files());
+        let mut found: Vec<SourceFile> = configs.filter(|file| file.role == Role::Config).cloned().collect();
+        if let Some(folder) = donor(output.tokenizer).map(|checkpoint| checkpoint.path()) {
+            // A folder that cannot be read gives nothing, which the run says.
+            let paths = donor_paths(folder).unwrap_or_default();
+            found.extend(paths.iter().filter_map(|(_, path)| SourceFile::of(path, Role::Config).ok()));
+        }
+        found
     }
 
     /// The plugins whose methods compute any of these tensors, by id.

@@ -12,7 +12,7 @@ use serde_json::Value as Json;
 use super::build::Builder;
 use super::facts::Verdict;
 use super::ir::{Member, StageProgram};
-use super::lineage::ancestors;
+use super::lineage::{ancestors, loop_index};
 use super::outputs::State;
 use super::settings::StageSettings;
 
@@ -149,11 +149,7 @@ pub(crate) fn stages_before(
         (step.node, StageBefore { name, verb, summary: step.summary() })
     }));
     // Models of a loop are of one item.
-    let index = |name: &str| -> u64 {
-        let index = name.rsplit_once('[').and_then(|(_, index)| index.trim_end_matches(']').parse().ok());
-        index.unwrap_or(0)
-    };
-    found.sort_by_key(|(node, stage)| (graph.node(*node).span, index(&stage.name)));
+    found.sort_by_key(|(node, stage)| (graph.node(*node).span, loop_index(&stage.name)));
     found.into_iter().map(|(_, stage)| stage).collect()
 }
 

@@ -45,10 +45,17 @@ impl Builder<'_> {
                 self.error(diagnostic);
                 continue;
             }
-            if let Some((_, first)) = before.iter().find(|(other, _)| *other == target) {
+            let over =
+                |(other, _): &&(PathBuf, Span)| target.starts_with(other) || other.starts_with(&target);
+            if let Some((other, first)) = before.iter().find(over) {
+                let message = match *other == target {
+                    true => format!("`{path}` is saved to twice"),
+                    false => format!(
+                        "`{path}` and another result lie one in the other: a result is replaced as a whole"
+                    ),
+                };
                 let diagnostic =
-                    Diagnostic::new(Code::SameTarget, span, format!("`{path}` is saved to twice"))
-                        .secondary(*first, "first here");
+                    Diagnostic::new(Code::SameTarget, span, message).secondary(*first, "first here");
                 self.error(diagnostic);
                 continue;
             }
@@ -161,12 +168,12 @@ impl Builder<'_> {
     }
 }
 
-/// A path without `..` and links, also of what is not there yet.
+/// A path without `..` and links, also of what is not there yet. Links are followed first: `link/..` is beside what the link names.
 fn plain(path: &Path) -> PathBuf {
-    let path = normal(path);
+    let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
     for there in path.ancestors() {
         if let (Ok(real), Ok(rest)) = (there.canonicalize(), path.strip_prefix(there)) {
-            return if rest.as_os_str().is_empty() { real } else { real.join(rest) };
+            return normal(&real.join(rest));
         }
     }
     path
@@ -184,7 +191,7 @@ fn normal(path: &Path) -> PathBuf {
             other => out.push(other),
         }
     }
-    std::path::absolute(&out).unwrap_or(out)
+    out
 }
 
 #[cfg(test)]
@@ -199,5 +206,8 @@ mod tests {
         std::os::unix::fs::symlink(real.join("models"), real.join("link")).unwrap();
         assert_eq!(plain(&real.join("link/new/x")), real.join("models/new/x"));
         assert_eq!(plain(&real.join("none/../models/.")), real.join("models"));
+        std::fs::create_dir(real.join("models/deep")).unwrap();
+        std::os::unix::fs::symlink(real.join("models/deep"), real.join("down")).unwrap();
+        assert_eq!(plain(&real.join("down/../new")), real.join("models/new"));
     }
 }

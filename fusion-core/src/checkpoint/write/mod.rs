@@ -31,6 +31,7 @@ pub use commit::Committed;
 pub use config::{ConfigChange, LayerChange};
 pub use error::WriteError;
 pub use layout::{Layout, OutTensor, Place, Shard, TENSORS_SLOT, layout};
+pub(crate) use sidecars::donor_paths;
 pub use sidecars::{Sidecar, custom_code, donor_files};
 pub use target::Target;
 pub use tidy::tidy;

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// A small file beside the weights.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,14 +42,21 @@ const NAMES: [&str; 17] = [
 /// # Errors
 /// If the folder or one of the files cannot be read.
 pub fn donor_files(folder: &Path) -> io::Result<Vec<Sidecar>> {
-    let mut files = Vec::new();
-    for name in names(folder)? {
-        let path = folder.join(&name);
-        if is_donated(&name) && path.is_file() {
-            files.push(Sidecar { bytes: fs::read(&path)?, name });
-        }
-    }
-    Ok(files)
+    let read = |(name, path): (String, PathBuf)| Ok(Sidecar { bytes: fs::read(path)?, name });
+    donor_paths(folder)?.into_iter().map(read).collect()
+}
+
+/// Name and path of each of these files, sorted by name.
+///
+/// # Errors
+/// If the folder cannot be read.
+pub(crate) fn donor_paths(folder: &Path) -> io::Result<Vec<(String, PathBuf)>> {
+    let all = names(folder)?.into_iter().filter(|name| is_donated(name));
+    Ok(all
+        .map(|name| (folder.join(&name), name))
+        .filter(|(path, _)| path.is_file())
+        .map(|(path, name)| (name, path))
+        .collect())
 }
 
 /// Names of the Python files in a model folder, sorted: they are never copied, so a model that needs them

@@ -49,7 +49,7 @@ pub(super) fn run(runtime: &Runtime<'_>, step: &Step, threads: usize) -> Result<
     };
     let models: Vec<&[f32]> = flats.iter().map(|flat| flat.weights.as_slice()).collect();
     let counts = counts(step, method.describe().about.ports.iter().map(|port| port.role));
-    // Networks that the method draws itself are drawn like the one that it starts from.
+    // Networks that the method draws itself are drawn like the first weights that it starts from; what a stage has made says nothing of how.
     let init = step.inputs.iter().find_map(|input| match &input.feed {
         Feed::Model { view, .. } => view.network.map(|network| network.init),
         _ => None,

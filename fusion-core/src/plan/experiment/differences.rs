@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use fusion_sdk::symmetry::{Origin, Symmetries};
 
+use crate::checkpoint::{is_input_embedding, is_output_head};
+
 /// A model's name and its symmetries.
 pub(super) type Of<'a> = (&'a str, &'a Symmetries);
 
@@ -17,13 +19,6 @@ pub(super) struct Difference {
     /// What to do.
     pub(super) help: Option<String>,
 }
-
-/// Parts of the names of tensors with a row for each token.
-const VOCABULARY: [&str; 7] =
-    ["embed_tokens", "lm_head", "wte", "word_embeddings", "embed_in", "embed_out", "token_embedding"];
-
-/// Parts of the names of output heads that a model with tied embeddings has not.
-const HEADS: [&str; 4] = ["lm_head", "embed_out", "cls.predictions.decoder", "output_projection"];
 
 /// How `other` differs from `first` beyond the sizes of its nodes; `None` where it does not.
 pub(super) fn difference(first: Of<'_>, other: Of<'_>) -> Option<Difference> {
@@ -97,7 +92,7 @@ fn tensors(first: Of<'_>, other: Of<'_>) -> Difference {
         ours.iter().find_map(|(name, own)| Some((name, own, theirs.get(name).filter(|one| *one != own)?)));
     if let Some((name, own, found)) = differs {
         let message = format!("`{name}` is {found:?} in `{}` and {own:?} in `{}`", other.0, first.0);
-        return match VOCABULARY.iter().any(|part| name.contains(part)) {
+        return match is_input_embedding(name) || is_output_head(name) {
             true => Difference {
                 message: format!("{message}: their vocabularies differ"),
                 notes: Vec::new(),
@@ -134,7 +129,7 @@ fn one_sided(has: &str, lacks: &str, name: &str, count: usize) -> Difference {
         count => format!(" and {} more tensors of its units", count - 1),
     };
     let message = format!("`{has}` has `{name}`{more}, and `{lacks}` has not");
-    let (why, help) = if HEADS.iter().any(|part| name.contains(part)) {
+    let (why, help) = if is_output_head(name) {
         let help =
             format!("give `{lacks}` a head of its own, a copy of its embeddings, or tie that of `{has}`");
         (Some(format!("the head of `{lacks}` is tied to its embeddings, that of `{has}` is not")), Some(help))

@@ -12,6 +12,7 @@ use serde_json::{Map, Value as Json};
 
 use super::super::build::Builder;
 use super::super::ir::{NetworkOf, Origin, View};
+use super::super::lineage::Used;
 use super::super::places::Places;
 use super::network::given_seed;
 use super::{align, parts, settings};
@@ -502,27 +503,15 @@ impl<'a> Builder<'a> {
         for input in inputs {
             match &input.feed {
                 Feed::Alignment(node) | Feed::Result(node) => found.push(*node),
-                Feed::Model { view, .. } => found.extend(self.makers(view)),
+                Feed::Model { view, .. } => {
+                    let read = Used::of(&self.program, view);
+                    found.extend(
+                        read.makers(&self.program, &self.experiment).into_iter().map(|step| step.node),
+                    );
+                }
             }
         }
         found
-    }
-
-    /// The steps that make what a model is read from.
-    fn makers(&self, view: &View) -> Vec<NodeId> {
-        let roots: Vec<_> = view.tensors.values().map(|entry| entry.tensor).collect();
-        let sources: std::collections::BTreeSet<usize> = self
-            .program
-            .closure(&roots)
-            .into_iter()
-            .filter_map(|id| self.program.stored(id))
-            .map(|(source, _)| source)
-            .collect();
-        let keys = sources.into_iter().filter_map(|source| self.program.sources[source].made_by.as_deref());
-        keys.filter_map(|key| key.split('/').next())
-            .filter_map(|key| self.experiment.steps.iter().find(|step| step.key == key))
-            .map(|step| step.node)
-            .collect()
     }
 
     pub(super) fn refused(&mut self, node: &Node, stage: &Stage, places: &Places, error: &MethodError) {
