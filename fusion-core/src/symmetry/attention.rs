@@ -23,6 +23,15 @@ pub(super) struct Maps {
     pub module: String,
 }
 
+impl Maps {
+    /// Those of a module by their names in it: query, key, value, output.
+    pub(super) fn of(module: impl Into<String>, names: [&str; 4]) -> Maps {
+        let module = module.into();
+        let [query, key, value, output] = names.map(|name| format!("{module}.{name}"));
+        Maps { query, key, value, output, module }
+    }
+}
+
 /// Heads.
 #[derive(Clone, Copy)]
 pub(super) struct Heads {
@@ -58,6 +67,15 @@ pub(super) struct Inner {
     pub heads: Units,
     /// Heads of keys: `head`.
     pub key_heads: Units,
+}
+
+impl Inner {
+    /// Rows of queries, keys and values behind each other, for heads that move as wholes: all of a head is rotated, or nothing.
+    pub(super) fn fused(&self) -> Units {
+        let query = times(&[&self.query_front, &self.query]);
+        let key = times(&[&self.key_front, &self.key]);
+        beside(&[&query, &key, &self.value])
+    }
 }
 
 /// New units for a layer; `module`, `query` and `value` name them.

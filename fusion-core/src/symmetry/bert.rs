@@ -88,14 +88,8 @@ pub(super) fn build(builder: &mut Builder<'_>, config: &Config<'_>) -> Result<()
     let heads = config.number("num_attention_heads")?;
     for layer in 0..builder.layers(&at("encoder.layer"), "attention.self.query.weight") {
         let layer = at(&format!("encoder.layer.{layer}"));
-        let of = |map: &str| format!("{layer}.attention.self.{map}");
-        let maps = Maps {
-            query: of("query"),
-            key: of("key"),
-            value: of("value"),
-            output: format!("{layer}.attention.output.dense"),
-            module: format!("{layer}.attention"),
-        };
+        let maps =
+            Maps::of(format!("{layer}.attention"), ["self.query", "self.key", "self.value", "output.dense"]);
         let mut heads = equal_heads(builder, &maps.query, 0, heads)?;
         let distances = format!("{layer}.attention.self.distance_embedding.weight");
         if builder.has(&distances) {
@@ -105,10 +99,8 @@ pub(super) fn build(builder: &mut Builder<'_>, config: &Config<'_>) -> Result<()
         }
         attention(builder, &maps, heads, &stream)?;
         norm(builder, &format!("{layer}.attention.output.LayerNorm"), &stream)?;
-        let up = format!("{layer}.intermediate.dense");
-        let hidden = builder.units(up.clone(), builder.length(&format!("{up}.weight"), 0)?, &[]);
-        builder.linear(&up, &hidden, &stream)?;
-        builder.linear(&format!("{layer}.output.dense"), &stream, &hidden)?;
+        let (up, down) = (format!("{layer}.intermediate.dense"), format!("{layer}.output.dense"));
+        builder.two_layers(&up, &down, &stream, &stream)?;
         norm(builder, &format!("{layer}.output.LayerNorm"), &stream)?;
     }
     let mut pooled = stream.clone();

@@ -6,7 +6,7 @@ use fusion_sdk::symmetry::{
     Axis, Factor, Node, NodeId, Origin, Product, Side, Symmetries, TensorAxes, TensorRole,
 };
 
-use super::{Header, NamesError};
+use super::{Found, Header, NamesError};
 
 /// Units as an axis: products behind each other.
 pub(super) type Units = Vec<Product>;
@@ -41,10 +41,7 @@ pub(super) fn beside(parts: &[&Units]) -> Units {
     all
 }
 
-/// What a note on tensors that stay as they are begins with.
-pub(super) const LEFT: &str = "not described, and left as they are";
-
-/// A note on tensors that stay as they are.
+/// What is said of tensors that stay as they are.
 pub(super) fn untouched(names: &[String]) -> Option<String> {
     const SHOWN: usize = 4;
     let shown: Vec<String> = names.iter().take(SHOWN).map(|name| format!("`{name}`")).collect();
@@ -52,7 +49,7 @@ pub(super) fn untouched(names: &[String]) -> Option<String> {
         0 => String::new(),
         more => format!(" and {more} more"),
     };
-    (!names.is_empty()).then(|| format!("{LEFT}: {}{more}", shown.join(", ")))
+    (!names.is_empty()).then(|| format!("not described, and left as they are: {}{more}", shown.join(", ")))
 }
 
 /// A description that grows.
@@ -60,30 +57,28 @@ pub(super) struct Builder<'a> {
     template: &'static str,
     model: &'a [Header],
     shapes: BTreeMap<&'a str, &'a [usize]>,
-    nodes: Vec<Node>,
+    /// Its tensors are put in at the end.
+    found: Found,
     axes: BTreeMap<&'a str, TensorAxes>,
     /// Buffers without units.
     buffers: BTreeSet<&'a str>,
-    /// Widths that all layers share: an unknown tensor with one of them may be a part of what moves.
-    shared: BTreeSet<usize>,
     /// What the names of other parts begin with.
     elsewhere: Vec<String>,
-    notes: Vec<String>,
 }
 
 impl<'a> Builder<'a> {
     pub(super) fn new(template: &'static str, model: &'a [Header]) -> Builder<'a> {
         let shapes = model.iter().map(|(name, shape)| (name.as_str(), shape.as_slice())).collect();
+        let origin = Origin::Template(template.to_owned());
+        let empty = Symmetries { origin, nodes: Vec::new(), tensors: Vec::new(), notes: Vec::new() };
         Builder {
             template,
             model,
             shapes,
-            nodes: Vec::new(),
+            found: Found { symmetries: empty, warnings: Vec::new() },
             axes: BTreeMap::new(),
             buffers: BTreeSet::new(),
-            shared: BTreeSet::new(),
             elsewhere: Vec::new(),
-            notes: Vec::new(),
         }
     }
 
@@ -147,14 +142,7 @@ impl<'a> Builder<'a> {
 
     /// Length of an axis.
     pub(super) fn width(&self, units: &Units) -> usize {
-        units.iter().map(|product| self.product_length(product)).sum()
-    }
-
-    /// Says that layers share these units: an unknown tensor of their width may be a part of what moves.
-    pub(super) fn share(&mut self, units: &Units) {
-        if units.iter().flatten().any(|factor| matches!(factor, Factor::Node(_))) {
-            self.shared.insert(self.width(units));
-        }
+        units.iter().map(|product| self.found.symmetries.product_length(product)).sum()
     }
 
     /// The tensors of the model.
@@ -182,15 +170,16 @@ impl<'a> Builder<'a> {
             .collect();
         parents.sort_unstable();
         parents.dedup();
-        self.nodes.push(Node { name: name.into(), size, parents, scalable: false });
-        vec![vec![Factor::Node(NodeId(self.nodes.len() as u32 - 1))]]
+        let nodes = &mut self.found.symmetries.nodes;
+        nodes.push(Node { name: name.into(), size, parents, scalable: false });
+        vec![vec![Factor::Node(NodeId(nodes.len() as u32 - 1))]]
     }
 
     /// Says that units may be scaled.
     pub(super) fn scalable(&mut self, units: Units) -> Units {
         for factor in units.iter().flatten() {
             if let Factor::Node(id) = factor {
-                self.nodes[id.index()].scalable = true;
+                self.found.symmetries.nodes[id.index()].scalable = true;
             }
         }
         units
@@ -198,10 +187,7 @@ impl<'a> Builder<'a> {
 
     /// Units that all layers read and write; they stay if there is a reason for it.
     pub(super) fn stream(&mut self, name: impl Into<String>, size: usize, pinned: Option<String>) -> Units {
-        let Some(reason) = pinned else {
-            self.shared.insert(size);
-            return self.units(name, size, &[]);
-        };
+        let Some(reason) = pinned else { return self.units(name, size, &[]) };
         let name = name.into();
         self.note(format!("the units of `{name}` stay where they are: {reason}"));
         pin(size)
@@ -239,17 +225,9 @@ impl<'a> Builder<'a> {
 
     /// Lengths of all that moves: dimensions of tensors, products, nodes.
     fn moving_lengths(&self) -> BTreeSet<usize> {
-        let mut lengths: BTreeSet<usize> = self.nodes.iter().map(|node| node.size).collect();
-        for dimension in self.axes.values().flat_map(TensorAxes::dimensions) {
-            let moving = dimension.iter().flat_map(|axis| &axis.segments).filter(|product| has_node(product));
-            let products: Vec<usize> = moving.map(|product| self.product_length(product)).collect();
-            if !products.is_empty() {
-                lengths.insert(dimension.iter().map(|axis| self.width(&axis.segments)).product());
-            }
-            lengths.extend(products);
-        }
-        lengths.remove(&1);
-        lengths
+        let found = &self.found.symmetries;
+        let of_tensors = self.axes.values().flat_map(|tensor| lengths_of(found, tensor, has_node));
+        found.nodes.iter().map(|node| node.size).chain(of_tensors).collect()
     }
 
     /// What is missing, if a tensor is unknown because a layer in front of it is not there or not whole.
@@ -274,14 +252,6 @@ impl<'a> Builder<'a> {
         wanted.find(|name| !self.has(name)).map(|name| self.missing(&name))
     }
 
-    fn product_length(&self, product: &Product) -> usize {
-        let length = |factor: &Factor| match factor {
-            Factor::Node(id) => self.nodes[id.index()].size,
-            Factor::Pinned(length) => *length,
-        };
-        product.iter().map(length).product()
-    }
-
     /// A tensor that may be missing.
     pub(super) fn optional(&mut self, name: &str, axes: &[(&Units, Side)]) -> Result<(), NamesError> {
         if self.has(name) { self.tensor(name, axes) } else { Ok(()) }
@@ -291,6 +261,20 @@ impl<'a> Builder<'a> {
     pub(super) fn linear(&mut self, name: &str, out: &Units, from: &Units) -> Result<(), NamesError> {
         self.tensor(&format!("{name}.weight"), &[(out, Side::Writes), (from, Side::Reads)])?;
         self.optional(&format!("{name}.bias"), &[(out, Side::Writes)])
+    }
+
+    /// Two linear layers with new units between them, which are named after the first; gives these units.
+    pub(super) fn two_layers(
+        &mut self,
+        up: &str,
+        down: &str,
+        out: &Units,
+        from: &Units,
+    ) -> Result<Units, NamesError> {
+        let hidden = self.units(up, self.length(&format!("{up}.weight"), 0)?, &[]);
+        self.linear(up, &hidden, from)?;
+        self.linear(down, out, &hidden)?;
+        Ok(hidden)
     }
 
     /// As [`Builder::linear`], with rows `front · (out)`: for each index of `front` all parts of `out` behind each other.
@@ -364,23 +348,29 @@ impl<'a> Builder<'a> {
 
     /// A note, once.
     pub(super) fn note(&mut self, note: impl Into<String>) {
-        let note = note.into();
-        if !self.notes.contains(&note) {
-            self.notes.push(note);
+        let (note, notes) = (note.into(), &mut self.found.symmetries.notes);
+        if !notes.contains(&note) {
+            notes.push(note);
+        }
+    }
+
+    /// A note that is a warning ([`Found::warnings`]), once.
+    pub(super) fn warn(&mut self, warning: String) {
+        if !self.found.warnings.contains(&warning) {
+            self.found.warn([warning]);
         }
     }
 
     /// The description, tensors in the order of their names and nodes in the order of their first use: files of the same model may have
     /// them in another order.
-    pub(super) fn finish(mut self) -> Result<Symmetries, NamesError> {
+    pub(super) fn finish(mut self) -> Result<Found, NamesError> {
         let known = |name: &str| self.axes.contains_key(name) || self.buffers.contains(name);
         let rest: Vec<&Header> = self.model.iter().filter(|(name, _)| !known(name)).collect();
         let (moving, lengths) = (self.moving_layers(), self.moving_lengths());
         let elsewhere = |name: &str| self.elsewhere.iter().any(|prefix| name.starts_with(prefix.as_str()));
         let risky = |name: &str, shape: &[usize]| {
             let elements: usize = shape.iter().product();
-            shape.iter().any(|length| self.shared.contains(length))
-                || (elements > 1 && layer_of(name).is_some_and(|layer| moving.contains(layer)))
+            (elements > 1 && layer_of(name).is_some_and(|layer| moving.contains(layer)))
                 || (!elsewhere(name) && shape.iter().any(|length| lengths.contains(length)))
         };
         if let Some((name, shape)) = rest.iter().find(|(name, shape)| risky(name, shape)) {
@@ -391,23 +381,39 @@ impl<'a> Builder<'a> {
             return Err(NamesError::Unknown { template: self.template, tensor: name.clone(), shape });
         }
         let rest: Vec<String> = rest.into_iter().map(|(name, _)| name.clone()).collect();
-        self.notes.extend(untouched(&rest));
-        let mut tensors: Vec<TensorAxes> =
-            self.model.iter().filter_map(|(name, _)| self.axes.get(name.as_str()).cloned()).collect();
+        self.found.warn(untouched(&rest));
+        let tensors = &mut self.found.symmetries.tensors;
+        tensors.extend(self.model.iter().filter_map(|(name, _)| self.axes.remove(name.as_str())));
         tensors.sort_by_cached_key(|tensor| in_order(&tensor.name));
-        let found = ordered(Symmetries {
-            origin: Origin::Template(self.template.to_owned()),
-            nodes: self.nodes,
-            tensors,
-            notes: self.notes,
-        });
-        found.check_structure(self.model)?;
-        Ok(found)
+        order_nodes(&mut self.found.symmetries);
+        self.found.symmetries.check_structure(self.model)?;
+        Ok(self.found)
     }
 }
 
-fn has_node(product: &Product) -> bool {
+/// Whether something of a product moves.
+pub(super) fn has_node(product: &Product) -> bool {
     product.iter().any(|factor| matches!(factor, Factor::Node(_)))
+}
+
+/// Lengths of a tensor's products that are meant, and of the dimensions that they are in; 1 says nothing.
+pub(super) fn lengths_of(
+    all: &Symmetries,
+    tensor: &TensorAxes,
+    meant: impl Fn(&Product) -> bool,
+) -> BTreeSet<usize> {
+    let mut lengths = BTreeSet::new();
+    for dimension in tensor.dimensions() {
+        let products = dimension.iter().flat_map(|axis| &axis.segments).filter(|product| meant(product));
+        let products: Vec<usize> = products.map(|product| all.product_length(product)).collect();
+        if !products.is_empty() {
+            let axes = dimension.iter().map(|axis| all.axis_length(axis));
+            lengths.insert(axes.fold(1, usize::saturating_mul));
+        }
+        lengths.extend(products);
+    }
+    lengths.remove(&1);
+    lengths
 }
 
 /// Names part by part, numbers by their value: layer 10 comes behind layer 9.
@@ -429,7 +435,7 @@ pub(super) fn layer_of(name: &str) -> Option<&str> {
 }
 
 /// Numbers nodes by their first use, parents first.
-fn ordered(mut all: Symmetries) -> Symmetries {
+fn order_nodes(all: &mut Symmetries) {
     let mut order: Vec<NodeId> = Vec::new();
     let used = all.tensors.iter().flat_map(|tensor| &tensor.axes).flat_map(|axis| &axis.segments).flatten();
     for factor in used {
@@ -458,5 +464,4 @@ fn ordered(mut all: Symmetries) -> Symmetries {
             *id = number[id.index()];
         }
     }
-    all
 }

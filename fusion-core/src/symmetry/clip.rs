@@ -7,7 +7,7 @@ use fusion_sdk::symmetry::Side;
 
 use super::NamesError;
 use super::attention::{Maps, attention, equal_heads, inner};
-use super::builder::{Builder, Units, beside, pin, times};
+use super::builder::{Builder, Units, pin};
 use super::config::Config;
 
 const FIRST: &str = "encoder.layers.0.self_attn.q_proj.weight";
@@ -97,38 +97,25 @@ fn probe(builder: &mut Builder<'_>, heads: usize, stream: &Units) -> Result<(), 
     // PyTorch's own attention: queries, keys and values behind each other.
     let fused = format!("{head}.attention.in_proj");
     let units = inner(builder, heads, &format!("{head}.attention"), &fused, &format!("{fused}.v"));
-    let (query, key) = (times(&[&units.heads, &units.query]), times(&[&units.key_heads, &units.key]));
-    let rows = beside(&[&query, &key, &units.value]);
+    let rows = units.fused();
     builder.tensor(&format!("{fused}_weight"), &[(&rows, Side::Writes), (stream, Side::Reads)])?;
     builder.tensor(&format!("{fused}_bias"), &[(&rows, Side::Writes)])?;
     builder.linear(&output, &out, &units.output)?;
     builder.norm(&format!("{head}.layernorm"), &out)?;
-    let up = format!("{head}.mlp.fc1");
-    let hidden = builder.units(up.clone(), builder.length(&format!("{up}.weight"), 0)?, &[]);
-    builder.linear(&up, &hidden, &out)?;
-    builder.linear(&format!("{head}.mlp.fc2"), &out, &hidden)
+    builder.two_layers(&format!("{head}.mlp.fc1"), &format!("{head}.mlp.fc2"), &out, &out)?;
+    Ok(())
 }
 
 fn layers(builder: &mut Builder<'_>, tower: &str, heads: usize, stream: &Units) -> Result<(), NamesError> {
     let layers = format!("{tower}.encoder.layers");
     for layer in 0..builder.layers(&layers, "self_attn.q_proj.weight") {
         let layer = format!("{layers}.{layer}");
-        let of = |map: &str| format!("{layer}.self_attn.{map}_proj");
-        let maps = Maps {
-            query: of("q"),
-            key: of("k"),
-            value: of("v"),
-            output: of("out"),
-            module: format!("{layer}.self_attn"),
-        };
+        let maps = Maps::of(format!("{layer}.self_attn"), ["q_proj", "k_proj", "v_proj", "out_proj"]);
         let heads = equal_heads(builder, &maps.query, 0, heads)?;
         attention(builder, &maps, heads, stream)?;
         builder.norm(&format!("{layer}.layer_norm1"), stream)?;
         builder.norm(&format!("{layer}.layer_norm2"), stream)?;
-        let up = format!("{layer}.mlp.fc1");
-        let hidden = builder.units(up.clone(), builder.length(&format!("{up}.weight"), 0)?, &[]);
-        builder.linear(&up, &hidden, stream)?;
-        builder.linear(&format!("{layer}.mlp.fc2"), stream, &hidden)?;
+        builder.two_layers(&format!("{layer}.mlp.fc1"), &format!("{layer}.mlp.fc2"), stream, stream)?;
     }
     Ok(())
 }

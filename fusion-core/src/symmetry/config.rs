@@ -4,6 +4,9 @@ use serde_json::Value as Json;
 
 use super::NamesError;
 
+/// The field for [`Config::norm_is_alike`].
+pub(super) const NORM: &str = "norm";
+
 /// A model's `config.json`, or a part of it.
 #[derive(Clone)]
 pub(super) struct Config<'a> {
@@ -20,8 +23,8 @@ impl<'a> Config<'a> {
 
     /// The object under a field.
     pub(super) fn part(&self, field: &str) -> Config<'a> {
-        let values = self.values.and_then(|values| values.get(field));
-        Config { template: self.template, path: format!("{}{field}.", self.path), values }
+        let path = format!("{}{field}.", self.path);
+        Config { template: self.template, path, values: self.value(field) }
     }
 
     /// Whether there is such an object.
@@ -35,29 +38,32 @@ impl<'a> Config<'a> {
         NamesError::Config { template: self.template, field, missing: missing.to_owned() }
     }
 
+    /// What a field says; null says nothing.
+    fn value(&self, field: &str) -> Option<&'a Json> {
+        self.values?.get(field).filter(|value| !value.is_null())
+    }
+
+    /// A field, if it is there; `wrong` is said of a value that `taken` does not take.
+    fn read<T>(
+        &self,
+        field: &str,
+        wrong: &str,
+        taken: impl FnOnce(&'a Json) -> Option<T>,
+    ) -> Result<Option<T>, NamesError> {
+        let Some(value) = self.value(field) else { return Ok(None) };
+        let error = || self.error(field, &format!("`config.json` says {value}, which is {wrong}"));
+        taken(value).map(Some).ok_or_else(error)
+    }
+
     /// A number, if it is there.
     pub(super) fn find(&self, field: &str) -> Result<Option<usize>, NamesError> {
-        match self.values.and_then(|values| values.get(field)) {
-            None | Some(Json::Null) => Ok(None),
-            Some(value) => {
-                match value.as_u64().and_then(|number| usize::try_from(number).ok()) {
-                    Some(number) if number > 0 => Ok(Some(number)),
-                    _ => Err(self
-                        .error(field, &format!("`config.json` says {value}, which is no number of units"))),
-                }
-            }
-        }
+        let units = |value: &Json| usize::try_from(value.as_u64()?).ok().filter(|number| *number > 0);
+        self.read(field, "no number of units", units)
     }
 
     /// A fraction between 0 and 1, if it is there.
     pub(super) fn fraction(&self, field: &str) -> Result<Option<f64>, NamesError> {
-        match self.values.and_then(|values| values.get(field)) {
-            None | Some(Json::Null) => Ok(None),
-            Some(value) => match value.as_f64() {
-                Some(share) if (0.0..=1.0).contains(&share) => Ok(Some(share)),
-                _ => Err(self.error(field, &format!("`config.json` says {value}, which is no fraction"))),
-            },
-        }
+        self.read(field, "no fraction", |value| value.as_f64().filter(|share| (0.0..=1.0).contains(share)))
     }
 
     /// One of some words, if it is there.
@@ -66,31 +72,23 @@ impl<'a> Config<'a> {
         field: &str,
         words: &[&'static str],
     ) -> Result<Option<&'static str>, NamesError> {
-        match self.values.and_then(|values| values.get(field)) {
-            None | Some(Json::Null) => Ok(None),
-            Some(value) => match words.iter().find(|word| value == **word) {
-                Some(word) => Ok(Some(*word)),
-                None => {
-                    let words = words.join("` or `");
-                    Err(self.error(field, &format!("`config.json` says {value}, which is neither `{words}`")))
-                }
-            },
-        }
+        let wrong = format!("neither `{}`", words.join("` or `"));
+        self.read(field, &wrong, |value| words.iter().copied().find(|word| value == word))
     }
 
     /// Yes or no, if it is there.
     pub(super) fn yes(&self, field: &str) -> Result<Option<bool>, NamesError> {
-        match self.values.and_then(|values| values.get(field)) {
-            None | Some(Json::Null) => Ok(None),
-            Some(Json::Bool(yes)) => Ok(Some(*yes)),
-            Some(value) => Err(self
-                .error(field, &format!("`config.json` says {value}, which is neither `true` nor `false`"))),
-        }
+        self.read(field, "neither `true` nor `false`", Json::as_bool)
+    }
+
+    /// Whether a normalisation treats all channels alike, as `norm` says: `batch`, `layer` (over all channels) or `instance` (over each).
+    pub(super) fn norm_is_alike(&self) -> Result<bool, NamesError> {
+        Ok(self.word(NORM, &["batch", "layer", "instance", "group"])?.is_some_and(|norm| norm != "group"))
     }
 
     /// The classes of transformers that the model is of: `architectures`.
     pub(super) fn classes(&self) -> Vec<&'a str> {
-        let classes = self.values.and_then(|values| values.get("architectures")).and_then(Json::as_array);
+        let classes = self.value("architectures").and_then(Json::as_array);
         classes.into_iter().flatten().filter_map(Json::as_str).collect()
     }
 
@@ -101,7 +99,7 @@ impl<'a> Config<'a> {
 
     /// Whether a field is this text.
     pub(super) fn says(&self, field: &str, text: &str) -> bool {
-        self.values.and_then(|values| values.get(field)).is_some_and(|value| value == text)
+        self.value(field).is_some_and(|value| value == text)
     }
 
     /// A number that must be there.

@@ -53,14 +53,12 @@ fn block(builder: &mut Builder<'_>, name: &str, stream: &Units) -> Result<(), Na
     // One filter a channel: [channels, 1, height, width].
     builder.conv(&format!("{name}.dwconv"), stream, &pin(1))?;
     builder.norm(&format!("{name}.layernorm"), stream)?;
-    let up = format!("{name}.pwconv1");
-    let hidden = builder.units(up.clone(), builder.length(&format!("{up}.weight"), 0)?, &[]);
-    builder.linear(&up, &hidden, stream)?;
+    let (up, down) = (format!("{name}.pwconv1"), format!("{name}.pwconv2"));
+    let hidden = builder.two_layers(&up, &down, stream, stream)?;
     for field in ["weight", "bias"] {
         let grn = format!("{name}.grn.{field}");
         let one = (&pin(1), Side::Writes);
         builder.optional(&grn, &[one, one, one, (&hidden, Side::Writes)])?;
     }
-    builder.linear(&format!("{name}.pwconv2"), stream, &hidden)?;
     builder.optional(&format!("{name}.layer_scale_parameter"), &[(stream, Side::Writes)])
 }

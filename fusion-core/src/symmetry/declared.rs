@@ -5,10 +5,10 @@ use std::collections::BTreeSet;
 
 use fusion_sdk::symmetry::{Axis, Factor, NodeId, Product, Side, Symmetries, TensorAxes};
 
-use super::builder::layer_of;
+use super::builder::{has_node, layer_of, lengths_of};
 use super::{Header, NamesError};
 
-/// Checks a declaration against a model; `left` are the tensors that it leaves out. Gives notes on what looks wrong.
+/// Checks a declaration against a model; `left` are the tensors that it leaves out. Gives warnings of what looks wrong.
 ///
 /// # Errors
 /// - Units that are made and never read: unless they are made twice and compared, as dimensions of queries and keys, and nothing that is left out in
@@ -22,7 +22,7 @@ pub(super) fn checked(
 ) -> Result<Vec<String>, NamesError> {
     let left: Vec<&Header> = model.iter().filter(|(name, _)| left.contains(name)).collect();
     halves(declared, &left)?;
-    let mut notes = Vec::new();
+    let mut warnings = Vec::new();
     for id in declared.ids() {
         let uses: Vec<Use<'_>> = declared.tensors.iter().flat_map(|tensor| uses(tensor, id)).collect();
         let node = declared.node(id).name.clone();
@@ -34,11 +34,11 @@ pub(super) fn checked(
                 return Err(NamesError::Unmade { node, tensor });
             }
             (Some(first), None) => {
-                notes.extend(compared(declared, id, first.tensor, &uses, &left)?);
+                warnings.extend(compared(declared, id, first.tensor, &uses, &left)?);
             }
         }
     }
-    Ok(notes)
+    Ok(warnings)
 }
 
 /// A place of a node.
@@ -96,7 +96,7 @@ fn compared(
     // A tensor that is declared to read what stays, and as much of it.
     let still = |axis: &Axis| {
         axis.side == Side::Reads
-            && !axis.segments.iter().any(moves)
+            && !axis.segments.iter().any(has_node)
             && lengths.contains(&declared.axis_length(axis))
     };
     let makes = |tensor: &TensorAxes| uses.iter().any(|one| one.tensor.name == tensor.name);
@@ -104,14 +104,11 @@ fn compared(
     let reads = declared.tensors.iter().find(reads);
     Ok(reads.map(|tensor| {
         format!(
-            "{UNREAD} `{node}`: right for what is compared, as dimensions of queries and keys, and wrong if `{}` reads them",
+            "nothing is declared to read the units `{node}`: right for what is compared, as dimensions of queries and keys, and wrong if `{}` reads them",
             tensor.name
         )
     }))
 }
-
-/// What a note on units that nothing reads begins with.
-pub(super) const UNREAD: &str = "nothing is declared to read the units";
 
 /// Modules of which one tensor is declared and another one is not.
 fn halves(declared: &Symmetries, left: &[&Header]) -> Result<(), NamesError> {
@@ -122,7 +119,7 @@ fn halves(declared: &Symmetries, left: &[&Header]) -> Result<(), NamesError> {
                 axes: other.axes.iter().filter(|axis| axis.side != Side::Reads).cloned().collect(),
                 ..other.clone()
             };
-            let lengths = lengths_of(declared, &made, moves);
+            let lengths = lengths_of(declared, &made, has_node);
             if shape.iter().any(|length| lengths.contains(length)) {
                 let (tensor, declared) = (tensor.clone(), other.name.clone());
                 return Err(NamesError::Half { tensor, shape: shape.clone(), declared });
@@ -130,31 +127,6 @@ fn halves(declared: &Symmetries, left: &[&Header]) -> Result<(), NamesError> {
         }
     }
     Ok(())
-}
-
-fn moves(product: &Product) -> bool {
-    product.iter().any(|factor| matches!(factor, Factor::Node(_)))
-}
-
-/// Lengths of a tensor's products that are meant, and of the dimensions that they are in; 1 says nothing.
-fn lengths_of(
-    declared: &Symmetries,
-    tensor: &TensorAxes,
-    meant: impl Fn(&Product) -> bool,
-) -> BTreeSet<usize> {
-    let mut lengths = BTreeSet::new();
-    for dimension in tensor.dimensions() {
-        let products = dimension.iter().flat_map(|axis| &axis.segments).filter(|product| meant(product));
-        let products: Vec<usize> = products.map(|product| declared.product_length(product)).collect();
-        if !products.is_empty() {
-            lengths.insert(
-                dimension.iter().map(|axis| declared.axis_length(axis)).fold(1, usize::saturating_mul),
-            );
-        }
-        lengths.extend(products);
-    }
-    lengths.remove(&1);
-    lengths
 }
 
 /// `a.b` of `a.b.weight`.

@@ -34,21 +34,11 @@ pub(super) fn build(builder: &mut Builder<'_>, config: &Config<'_>) -> Result<()
     };
     for layer in 0..builder.layers(&at("transformer.layer"), "attention.q_lin.weight") {
         let layer = at(&format!("transformer.layer.{layer}"));
-        let of = |map: &str| format!("{layer}.attention.{map}_lin");
-        let maps = Maps {
-            query: of("q"),
-            key: of("k"),
-            value: of("v"),
-            output: of("out"),
-            module: format!("{layer}.attention"),
-        };
+        let maps = Maps::of(format!("{layer}.attention"), ["q_lin", "k_lin", "v_lin", "out_lin"]);
         let heads = equal_heads(builder, &maps.query, 0, count)?;
         attention(builder, &maps, heads, &stream)?;
         builder.norm(&format!("{layer}.sa_layer_norm"), &stream)?;
-        let up = format!("{layer}.ffn.lin1");
-        let hidden = builder.units(up.clone(), builder.length(&format!("{up}.weight"), 0)?, &[]);
-        builder.linear(&up, &hidden, &stream)?;
-        builder.linear(&format!("{layer}.ffn.lin2"), &stream, &hidden)?;
+        builder.two_layers(&format!("{layer}.ffn.lin1"), &format!("{layer}.ffn.lin2"), &stream, &stream)?;
         builder.norm(&format!("{layer}.output_layer_norm"), &stream)?;
     }
     if masked {

@@ -28,9 +28,9 @@ pub(super) fn feed_forward(
     let sparse = ["mlp", "block_sparse_moe"]
         .into_iter()
         .map(|module| format!("{layer}.{module}"))
-        .find(|module| router(builder, module).is_some());
+        .find_map(|module| router(builder, &module).map(|router| (module, router)));
     match sparse {
-        Some(module) => mixture(builder, config, &module, stream)?,
+        Some((module, router)) => mixture(builder, config, &module, &router, stream)?,
         None => dense(builder, &format!("{layer}.mlp"), stream)?,
     }
     let shared = format!("{layer}.shared_mlp");
@@ -49,22 +49,22 @@ fn router(builder: &Builder<'_>, module: &str) -> Option<String> {
 /// One layer without choice.
 fn dense(builder: &mut Builder<'_>, module: &str, stream: &Units) -> Result<(), NamesError> {
     let at = |name: &str| format!("{module}.{name}");
-    let has = |builder: &Builder<'_>, name: &str| builder.has(&format!("{module}.{name}.weight"));
-    if has(builder, "gate_up_proj") {
+    if builder.has(&format!("{module}.gate_up_proj.weight")) {
         return fused(builder, &at("gate_up_proj"), &at("down_proj"), stream);
     }
     let (up, down) = [("fc1", "fc2"), ("c_fc", "c_proj")]
         .into_iter()
-        .find(|(up, _)| has(builder, up))
+        .find(|(up, _)| builder.has(&format!("{module}.{up}.weight")))
         .unwrap_or(("up_proj", "down_proj"));
-    let gated = has(builder, "gate_proj");
-    let size = builder.length(&format!("{}.weight", at(up)), 0)?;
-    let hidden = builder.units(at(if gated { "gate_proj" } else { up }), size, &[]);
-    if gated {
-        builder.linear(&at("gate_proj"), &hidden, stream)?;
+    let (gate, up, down) = (at("gate_proj"), at(up), at(down));
+    if !builder.has(&format!("{gate}.weight")) {
+        builder.two_layers(&up, &down, stream, stream)?;
+        return Ok(());
     }
-    builder.linear(&at(up), &hidden, stream)?;
-    builder.linear(&at(down), stream, &hidden)
+    let hidden = builder.units(gate.clone(), builder.length(&format!("{up}.weight"), 0)?, &[]);
+    builder.linear(&gate, &hidden, stream)?;
+    builder.linear(&up, &hidden, stream)?;
+    builder.linear(&down, stream, &hidden)
 }
 
 /// Gate and rest behind each other.
@@ -81,10 +81,10 @@ fn mixture(
     builder: &mut Builder<'_>,
     config: &Config<'_>,
     module: &str,
+    router: &str,
     stream: &Units,
 ) -> Result<(), NamesError> {
     let at = |name: &str| format!("{module}.{name}");
-    let Some(router) = router(builder, module) else { return Err(builder.missing(&at("gate.weight"))) };
     let count = builder.length(&format!("{router}.weight"), 0)?;
     let together = [
         (at("experts.gate_up_proj"), at("experts.down_proj")),
@@ -96,7 +96,7 @@ fn mixture(
         true => builder.units(at("expert"), count, &[]),
         false => pin(count),
     };
-    builder.linear(&router, &expert, stream)?;
+    builder.linear(router, &expert, stream)?;
     builder.optional(&format!("{router}.e_score_correction_bias"), &[(&expert, Side::Writes)])?;
     match together {
         Some((up, down)) => stacked(builder, &expert, &up, &down, stream)?,

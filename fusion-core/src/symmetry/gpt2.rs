@@ -4,7 +4,7 @@ use fusion_sdk::symmetry::Side;
 
 use super::NamesError;
 use super::attention::{equal_heads, inner};
-use super::builder::{Builder, beside, pin, times};
+use super::builder::{Builder, pin};
 use super::config::Config;
 use super::outputs;
 
@@ -29,9 +29,7 @@ pub(super) fn build(builder: &mut Builder<'_>, config: &Config<'_>) -> Result<()
         // The output's columns are one head behind the other.
         let heads = equal_heads(builder, &output, 0, heads)?;
         let units = inner(builder, heads, &format!("{layer}.attn"), &fused, &format!("{fused}.v"));
-        let (query, key) = (times(&[&units.heads, &units.query]), times(&[&units.key_heads, &units.key]));
-        let rows = beside(&[&query, &key, &units.value]);
-        builder.linear_in_out(&fused, &rows, &stream)?;
+        builder.linear_in_out(&fused, &units.fused(), &stream)?;
         builder.linear_in_out(&output, &stream, &units.output)?;
         builder.buffer(&format!("{layer}.attn.bias"));
         builder.buffer(&format!("{layer}.attn.masked_bias"));

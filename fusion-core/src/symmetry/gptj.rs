@@ -31,14 +31,7 @@ pub(super) fn build(builder: &mut Builder<'_>, config: &Config<'_>) -> Result<()
     let rotated = config.find("rotary_dim")?;
     for layer in 0..builder.layers(&at("h"), "attn.q_proj.weight") {
         let layer = at(&format!("h.{layer}"));
-        let of = |map: &str| format!("{layer}.attn.{map}_proj");
-        let maps = Maps {
-            query: of("q"),
-            key: of("k"),
-            value: of("v"),
-            output: of("out"),
-            module: format!("{layer}.attn"),
-        };
+        let maps = Maps::of(format!("{layer}.attn"), ["q_proj", "k_proj", "v_proj", "out_proj"]);
         let mut heads = equal_heads(builder, &maps.query, 0, count)?;
         heads.rotated = rotated.map_or(heads.width, |rotated| rotated.next_multiple_of(2).min(heads.width));
         attention(builder, &maps, heads, &stream)?;
@@ -47,9 +40,7 @@ pub(super) fn build(builder: &mut Builder<'_>, config: &Config<'_>) -> Result<()
         }
         builder.norm(&format!("{layer}.ln_1"), &stream)?;
         let (up, down) = (format!("{layer}.mlp.fc_in"), format!("{layer}.mlp.fc_out"));
-        let hidden = builder.units(up.clone(), builder.length(&format!("{up}.weight"), 0)?, &[]);
-        builder.linear(&up, &hidden, &stream)?;
-        builder.linear(&down, &stream, &hidden)?;
+        builder.two_layers(&up, &down, &stream, &stream)?;
     }
     builder.norm(&at("ln_f"), &stream)?;
     if head { builder.head("lm_head", &stream) } else { Ok(()) }

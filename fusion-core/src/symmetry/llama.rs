@@ -18,7 +18,7 @@ use fusion_sdk::symmetry::Side;
 
 use super::NamesError;
 use super::attention::{Heads, Inner, Maps, attend, inner, rotated};
-use super::builder::{Builder, Units, beside, pin, times};
+use super::builder::{Builder, Units, pin, times};
 use super::config::Config;
 use super::experts::feed_forward;
 use super::outputs;
@@ -177,9 +177,7 @@ fn together(
     // What lies beside heads of other parts is no product: what is not rotated stays too.
     let heads = Heads { queries, keys, width, rotated: width, placed: false };
     let units = inner(builder, heads, &module, &fused, &format!("{fused}.v"));
-    let query = times(&[&units.query_front, &units.query]);
-    let key = times(&[&units.key_front, &units.key]);
-    builder.linear(&fused, &beside(&[&query, &key, &units.value]), stream)?;
+    builder.linear(&fused, &units.fused(), stream)?;
     builder.linear(&output, stream, &units.output)
 }
 
@@ -193,16 +191,9 @@ fn apart(
     stream: &Units,
 ) -> Result<(), NamesError> {
     let module = format!("{layer}.self_attn");
-    let of = |map: &str| format!("{module}.{map}_proj");
-    let outputs = [of("o"), format!("{module}.dense")];
-    let output = outputs.into_iter().find(|output| builder.has(&format!("{output}.weight")));
-    let maps = Maps {
-        query: of("q"),
-        key: of("k"),
-        value: of("v"),
-        output: output.unwrap_or_else(|| of("o")),
-        module: module.clone(),
-    };
+    let has = |map: &str| builder.has(&format!("{module}.{map}.weight"));
+    let output = ["o_proj", "dense"].into_iter().find(|output| has(output)).unwrap_or("o_proj");
+    let maps = Maps::of(module.as_str(), ["q_proj", "k_proj", "v_proj", output]);
     let count = |map: &str| {
         let name = format!("{map}.weight");
         builder.over(&name, builder.length(&name, 0)?, width, "numbers of a head")
@@ -211,8 +202,8 @@ fn apart(
     builder.over(&format!("{}.weight", maps.query), queries, keys, "heads of keys")?;
     let tensors = [format!("{}.weight", maps.query), format!("{}.weight", maps.key)];
     as_said(builder, config, [&tensors[0], &tensors[1]], [queries, keys], width)?;
-    let placed = builder.has(&format!("{module}.q_layernorm.norms.0.weight"));
-    let normed = placed || NORMED.iter().any(|(norm, _)| builder.has(&format!("{module}.{norm}.weight")));
+    let placed = has("q_layernorm.norms.0");
+    let normed = placed || NORMED.iter().any(|(norm, _)| has(norm));
     let rotated = if normed { width } else { rotated };
     let units =
         inner(builder, Heads { queries, keys, width, rotated, placed }, &module, &maps.query, &maps.value);

@@ -15,6 +15,7 @@ mod declared;
 mod distilbert;
 mod error;
 mod experts;
+mod found;
 mod gpt2;
 mod gptj;
 mod llama;
@@ -38,6 +39,7 @@ use serde_json::Value as Json;
 use builder::Builder;
 use config::Config;
 pub use error::NamesError;
+pub use found::Found;
 #[cfg(feature = "learn")]
 pub use network::of_network;
 
@@ -146,19 +148,9 @@ const TEMPLATES: &[Template] = &[
 ///
 /// # Errors
 /// No template knows these names; a tensor of the family is missing or has another shape; a number of `config.json` is missing; or a tensor
-/// that is not known is in a layer whose units move, or as wide as the units that everything reads, so that it may be a part of what moves.
+/// that is not known is in a layer whose units move, or as long as units that move, so that it may be a part of them.
 pub fn of_names(tensors: &[Header], config: Option<&Json>) -> Result<Symmetries, NamesError> {
-    for template in TEMPLATES {
-        let mut builder = Builder::new(template.name, tensors);
-        if (template.fits)(&builder) {
-            (template.build)(&mut builder, &Config::new(template.name, config))?;
-            return builder.finish();
-        }
-    }
-    Err(NamesError::Unrecognised {
-        known: TEMPLATES.iter().map(|template| template.told_by).collect(),
-        found: tensors.iter().take(3).map(|(name, _)| name.clone()).collect(),
-    })
+    Found::by_names(tensors, config).map(|found| found.symmetries)
 }
 
 /// Declared symmetries, checked against a checkpoint. Tensors that they leave out stay as they are and are noted.
@@ -166,22 +158,7 @@ pub fn of_names(tensors: &[Header], config: Option<&Json>) -> Result<Symmetries,
 /// # Errors
 /// They contradict themselves or the shapes, declare units that nothing makes or reads, or only a part of a module.
 pub fn of_text(declared: Symmetries, tensors: &[Header]) -> Result<Symmetries, NamesError> {
-    let mut declared = declared;
-    let rest = declared.check_structure(tensors)?;
-    let notes = declared::checked(&declared, tensors, &rest)?;
-    declared.notes.extend(notes);
-    declared.notes.extend(builder::untouched(&rest));
-    Ok(declared)
-}
-
-/// The notes that someone should see before a model is moved: tensors that stay, units that nothing reads, and what was guessed.
-pub fn warnings(found: &Symmetries) -> impl Iterator<Item = &str> {
-    let grave = [builder::LEFT, declared::UNREAD, resnet::GUESSED];
-    found
-        .notes
-        .iter()
-        .map(String::as_str)
-        .filter(move |note| grave.iter().any(|start| note.starts_with(start)))
+    Found::by_text(declared, tensors).map(|found| found.symmetries)
 }
 
 /// As [`of_text`], from a file.
@@ -189,11 +166,7 @@ pub fn warnings(found: &Symmetries) -> impl Iterator<Item = &str> {
 /// # Errors
 /// The file cannot be read, is no such text, or see [`of_text`].
 pub fn of_file(path: &Path, tensors: &[Header]) -> Result<Symmetries, NamesError> {
-    let at = || path.display().to_string();
-    let text = std::fs::read_to_string(path)
-        .map_err(|error| NamesError::Unreadable { path: at(), error: error.to_string() })?;
-    let declared = Symmetries::parse(&text).map_err(|error| NamesError::Text { path: at(), error })?;
-    of_text(declared, tensors)
+    Found::by_file(path, tensors).map(|found| found.symmetries)
 }
 
 /// The text that belongs to a checkpoint, if there is one: `NAME.symmetries` beside the file or folder `NAME`, or the first

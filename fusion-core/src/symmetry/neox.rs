@@ -43,9 +43,7 @@ pub(super) fn build(builder: &mut Builder<'_>, config: &Config<'_>) -> Result<()
         builder.norm(&format!("{layer}.input_layernorm"), &stream)?;
         builder.norm(&format!("{layer}.post_attention_layernorm"), &stream)?;
         let (up, down) = (format!("{layer}.mlp.dense_h_to_4h"), format!("{layer}.mlp.dense_4h_to_h"));
-        let hidden = builder.units(up.clone(), builder.length(&format!("{up}.weight"), 0)?, &[]);
-        builder.linear(&up, &hidden, &stream)?;
-        builder.linear(&down, &stream, &hidden)?;
+        builder.two_layers(&up, &down, &stream, &stream)?;
     }
     builder.norm(&at("final_layer_norm"), &stream)?;
     let vocabulary = pin(builder.length(&embedding, 0)?);

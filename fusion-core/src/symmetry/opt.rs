@@ -46,23 +46,16 @@ pub(super) fn build(builder: &mut Builder<'_>, config: &Config<'_>) -> Result<()
     let relu = config.says("activation_function", "relu");
     for layer in 0..builder.layers(&at("layers"), "self_attn.q_proj.weight") {
         let layer = at(&format!("layers.{layer}"));
-        let of = |map: &str| format!("{layer}.self_attn.{map}_proj");
-        let maps = Maps {
-            query: of("q"),
-            key: of("k"),
-            value: of("v"),
-            output: of("out"),
-            module: format!("{layer}.self_attn"),
-        };
+        let maps = Maps::of(format!("{layer}.self_attn"), ["q_proj", "k_proj", "v_proj", "out_proj"]);
         let heads = equal_heads(builder, &maps.query, 0, count)?;
         attention(builder, &maps, heads, &stream)?;
         builder.norm(&format!("{layer}.self_attn_layer_norm"), &stream)?;
         builder.norm(&format!("{layer}.final_layer_norm"), &stream)?;
-        let up = format!("{layer}.fc1");
-        let hidden = builder.units(up.clone(), builder.length(&format!("{up}.weight"), 0)?, &[]);
-        let hidden = if relu { builder.scalable(hidden) } else { hidden };
-        builder.linear(&up, &hidden, &stream)?;
-        builder.linear(&format!("{layer}.fc2"), &stream, &hidden)?;
+        let (up, down) = (format!("{layer}.fc1"), format!("{layer}.fc2"));
+        let hidden = builder.two_layers(&up, &down, &stream, &stream)?;
+        if relu {
+            builder.scalable(hidden);
+        }
     }
     builder.optional_norm(&at("final_layer_norm"), &stream)?;
     let vocabulary = pin(builder.length(&table, 0)?);

@@ -12,7 +12,7 @@
 
 use super::NamesError;
 use super::builder::{Builder, Units, beside, pin, times};
-use super::config::Config;
+use super::config::{Config, NORM};
 
 const FIRST: &str = "layer1.0.conv1.weight";
 
@@ -29,9 +29,6 @@ fn channels(builder: &mut Builder<'_>, name: &str, conv: &str, scalable: bool) -
     let units = builder.units(name, builder.length(&format!("{conv}.weight"), 0)?, &[]);
     Ok(if scalable { builder.scalable(units) } else { units })
 }
-
-/// What a note on what is taken for granted begins with.
-pub(super) const GUESSED: &str = "shortcuts are taken to be";
 
 const PADDING: &str = "shortcut_padding";
 
@@ -59,8 +56,8 @@ impl Shortcuts<'_> {
             Some("both") => Err(self.config.error(PADDING, &format!("{more} channels have no halves"))),
             Some(_) => Ok(Padding::Behind),
             None if self.known => {
-                builder.note(format!(
-                    "{GUESSED} padded with zeros on both sides, as in pytorch_resnet_cifar10; if they are padded behind, say \
+                builder.warn(format!(
+                    "shortcuts are taken to be padded with zeros on both sides, as in pytorch_resnet_cifar10; if they are padded behind, say \
                      `\"{PADDING}\": \"behind\"` in `config.json`"
                 ));
                 Ok(Padding::Both)
@@ -101,16 +98,9 @@ impl Shortcuts<'_> {
     }
 }
 
-const NORM: &str = "norm";
-
-/// Whether a normalisation treats all channels alike, as `norm` in `config.json` says: `batch`, `layer` (over all channels) or `instance` (over each).
-pub(super) fn alike(config: &Config<'_>) -> Result<bool, NamesError> {
-    Ok(config.word(NORM, &["batch", "layer", "instance", "group"])?.is_some_and(|norm| norm != "group"))
-}
-
 /// Refuses normalisations without running statistics, which may be of groups of channels: then only those within a group may change places.
 fn known_norms(builder: &Builder<'_>, config: &Config<'_>) -> Result<(), NamesError> {
-    if alike(config)? {
+    if config.norm_is_alike()? {
         return Ok(());
     }
     let norm = |name: &str| {
@@ -130,10 +120,6 @@ fn known_norms(builder: &Builder<'_>, config: &Config<'_>) -> Result<(), NamesEr
             ),
         )),
     }
-}
-
-fn normed(builder: &mut Builder<'_>, norm: &str, units: &Units) -> Result<(), NamesError> {
-    if builder.has(&format!("{norm}.weight")) { builder.norm(norm, units) } else { Ok(()) }
 }
 
 /// The projection of a block.
@@ -161,9 +147,8 @@ pub(super) fn build(builder: &mut Builder<'_>, config: &Config<'_>) -> Result<()
     let name = if projection(builder, "layer1.0").is_some() { "conv1" } else { "layer1.stream" };
     let colours = pin(builder.length("conv1.weight", 1)?);
     let mut stream = channels(builder, name, "conv1", scalable)?;
-    builder.share(&stream);
     builder.conv("conv1", &stream, &colours)?;
-    normed(builder, "bn1", &stream)?;
+    builder.optional_norm("bn1", &stream)?;
     for stage in 1..=stages {
         for block in 0..builder.layers(&format!("layer{stage}"), "conv1.weight") {
             let block = format!("layer{stage}.{block}");
@@ -188,16 +173,11 @@ fn block(
     let out = match projection(builder, block) {
         Some(shortcut) => {
             let out = channels(builder, &format!("layer{stage}.stream"), &last, scalable)?;
-            builder.share(&out);
             builder.conv(&format!("{shortcut}.0"), &out, stream)?;
-            normed(builder, &format!("{shortcut}.1"), &out)?;
+            builder.optional_norm(&format!("{shortcut}.1"), &out)?;
             out
         }
-        None if width > builder.width(stream) => {
-            let out = shortcuts.padded(builder, stage, stream, width)?;
-            builder.share(&out);
-            out
-        }
+        None if width > builder.width(stream) => shortcuts.padded(builder, stage, stream, width)?,
         None => stream.clone(),
     };
     let mut from = stream.clone();
@@ -237,5 +217,5 @@ fn convolution(
     from: &Units,
 ) -> Result<(), NamesError> {
     builder.conv(&format!("{block}.conv{conv}"), to, from)?;
-    normed(builder, &format!("{block}.bn{conv}"), to)
+    builder.optional_norm(&format!("{block}.bn{conv}"), to)
 }

@@ -42,12 +42,6 @@ pub(super) fn build(builder: &mut Builder<'_>, config: &Config<'_>) -> Result<()
     if untied { builder.head("lm_head", &stream) } else { Ok(()) }
 }
 
-/// The map of an attention.
-fn maps(module: String) -> Maps {
-    let of = |map: &str| format!("{module}.{map}");
-    Maps { query: of("q"), key: of("k"), value: of("v"), output: of("o"), module }
-}
-
 fn stack(builder: &mut Builder<'_>, name: &str, stream: &Units) -> Result<(), NamesError> {
     let first = format!("{name}.block.0.layer.0.SelfAttention");
     let count = builder.length(&format!("{first}.relative_attention_bias.weight"), 1)?;
@@ -60,13 +54,13 @@ fn stack(builder: &mut Builder<'_>, name: &str, stream: &Units) -> Result<(), Na
             shared = builder.units(format!("{own}.head"), count, &[]);
             builder.table(&table, &shared, Side::Writes)?;
         }
-        attention(builder, maps(own), count, shared.clone(), stream)?;
+        attention(builder, own, count, shared.clone(), stream)?;
         builder.norm(&format!("{block}.layer.0.layer_norm"), stream)?;
         let cross = format!("{block}.layer.1.EncDecAttention");
         let mut last = 1;
         if builder.has(&format!("{cross}.q.weight")) {
             let head = builder.units(format!("{cross}.head"), count, &[]);
-            attention(builder, maps(cross), count, head, stream)?;
+            attention(builder, cross, count, head, stream)?;
             builder.norm(&format!("{block}.layer.1.layer_norm"), stream)?;
             last = 2;
         }
@@ -90,11 +84,12 @@ fn stack(builder: &mut Builder<'_>, name: &str, stream: &Units) -> Result<(), Na
 /// An attention with these heads. Encoder and decoder share the units of the stream, since they share the embedding.
 fn attention(
     builder: &mut Builder<'_>,
-    maps: Maps,
+    module: String,
     count: usize,
     head: Units,
     stream: &Units,
 ) -> Result<(), NamesError> {
+    let maps = Maps::of(module, ["q", "k", "v", "o"]);
     let weight = format!("{}.weight", maps.query);
     let width = builder.over(&weight, builder.length(&weight, 0)?, count, "heads")?;
     let heads = Heads { queries: count, keys: count, width, rotated: 0, placed: false };

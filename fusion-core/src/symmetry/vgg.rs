@@ -3,7 +3,6 @@
 use super::NamesError;
 use super::builder::{Builder, Units, pin, times};
 use super::config::Config;
-use super::resnet::alike;
 
 pub(super) fn fits(builder: &Builder<'_>) -> bool {
     builder.length("features.0.weight", 3).is_ok()
@@ -15,7 +14,7 @@ pub(super) fn build(builder: &mut Builder<'_>, config: &Config<'_>) -> Result<()
         .map(|place| format!("features.{place}"))
         .filter(|name| builder.length(&format!("{name}.weight"), 3).is_ok())
         .collect();
-    let alike = alike(config)?;
+    let alike = config.norm_is_alike()?;
     let mut from = pin(builder.length("features.0.weight", 1)?);
     for (index, conv) in convs.iter().enumerate() {
         let width = builder.length(&format!("{conv}.weight"), 0)?;

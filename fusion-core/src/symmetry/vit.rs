@@ -50,14 +50,10 @@ pub(super) fn build(builder: &mut Builder<'_>, config: &Config<'_>) -> Result<()
     let count = config.number("num_attention_heads")?;
     for layer in 0..builder.layers(&at("encoder.layer"), "attention.attention.query.weight") {
         let layer = at(&format!("encoder.layer.{layer}"));
-        let of = |map: &str| format!("{layer}.attention.attention.{map}");
-        let maps = Maps {
-            query: of("query"),
-            key: of("key"),
-            value: of("value"),
-            output: format!("{layer}.attention.output.dense"),
-            module: format!("{layer}.attention"),
-        };
+        let maps = Maps::of(
+            format!("{layer}.attention"),
+            ["attention.query", "attention.key", "attention.value", "output.dense"],
+        );
         let heads = equal_heads(builder, &maps.query, 0, count)?;
         attention(builder, &maps, heads, &stream)?;
         let names = match builder.has(&format!("{layer}.norm1.weight")) {

@@ -22,7 +22,7 @@ use super::differences::{Difference, difference};
 use crate::checkpoint::Checkpoint;
 use crate::experiment::{AlignPlan, Feed, Input, ModelSymmetries, Step, Task, file_key};
 use crate::method::Learned;
-use crate::symmetry;
+use crate::symmetry::{self, Found};
 
 /// The setting that declares symmetries.
 pub(crate) const SYMMETRIES: &str = "symmetries";
@@ -207,13 +207,13 @@ impl<'a> Builder<'a> {
             (None, None) => format!("the symmetries of `{}` are not known", input.name),
         };
         let found = match (declared, beside) {
-            (Some(declared), _) => symmetry::of_text(declared.clone(), &shapes),
-            (None, Some(file)) => symmetry::of_file(&file, &shapes),
-            (None, None) => symmetry::of_names(&shapes, config),
+            (Some(declared), _) => Found::by_text(declared.clone(), &shapes),
+            (None, Some(file)) => Found::by_file(&file, &shapes),
+            (None, None) => Found::by_names(&shapes, config),
         };
         match found {
-            Ok(symmetries) => {
-                for warning in symmetry::warnings(&symmetries) {
+            Ok(Found { symmetries, warnings }) => {
+                for warning in warnings {
                     self.warn_once(input, format!("`{}`: {warning}", input.name));
                 }
                 Some(ModelSymmetries {

@@ -3,10 +3,10 @@
 
 use serde_json::{Value as Json, json};
 
-use super::super::warnings;
+use super::super::Found;
 use super::{
     Header, Symmetries, axes, batch_norm, bert, bottleneck, config, header, layer_norm, linear, llama,
-    of_class, of_names, of_text, tied,
+    of_class, of_names, tied,
 };
 
 fn refused(tensors: &[Header], config: &Json) -> String {
@@ -180,9 +180,8 @@ fn what_is_not_known_and_may_belong_to_what_moves_is_refused() {
         assert!(error.contains(name) && error.contains("not known"), "{error}");
     }
     // What is neither stays, and is said to.
-    let other = of_names(&with(vgg, "features.9.weight", &[3]), None).unwrap();
-    let said: Vec<&str> = warnings(&other).collect();
-    assert_eq!(said, ["not described, and left as they are: `features.9.weight`"]);
+    let other = Found::by_names(&with(vgg, "features.9.weight", &[3]), None).unwrap();
+    assert_eq!(other.warnings, ["not described, and left as they are: `features.9.weight`"]);
 }
 
 #[test]
@@ -231,11 +230,11 @@ fn models_that_see_images_move_within_layers() {
         model.push(header(&format!("{tower}blocks.0.attn.qkv.weight"), &[96, 32]));
         model.push(header(&format!("{tower}merger.weight"), &[64, 32]));
         let config = json!({"architectures": ["LlavaForConditionalGeneration"], "text_config": {"num_attention_heads": 4, "num_key_value_heads": 2}});
-        let found = of_names(&model, Some(&config)).unwrap();
+        let Found { symmetries: found, warnings } = Found::by_names(&model, Some(&config)).unwrap();
         assert_eq!((found.nodes.len(), found.named("stream")), (8, None));
         assert_eq!(axes(&found, head), "pin[100], reads pin[64]");
         assert!(found.notes[0].contains(tower.trim_end_matches('.')), "{:?}", found.notes);
-        assert_eq!(warnings(&found).count(), 1);
+        assert_eq!(warnings.len(), 1);
         let error = refused(&model, &json!({"text_config": {"model_type": "llama"}}));
         assert!(error.contains("`text_config.num_attention_heads`"), "{error}");
     }
@@ -249,7 +248,7 @@ fn models_that_see_images_move_within_layers() {
 #[test]
 fn declarations_that_move_one_half_are_refused() {
     let model = llama(2, &["bias"]);
-    let read = |text: &str| of_text(Symmetries::parse(text).unwrap(), &model);
+    let read = |text: &str| Found::by_text(Symmetries::parse(text).unwrap(), &model);
     let error = |text: &str| read(text).unwrap_err().to_string();
     let mlp = "model.layers.0.mlp";
     // Made and never read; read and never made; without the tensor that reads them.
@@ -268,7 +267,7 @@ fn declarations_that_move_one_half_are_refused() {
     assert!(read(&made).unwrap_err().help().unwrap().contains("bias and norm"));
     // With it, it is a description that begins small; the rest is named.
     let found = read(&format!("{made}{mlp}.down_proj.weight = pin[64], reads h")).unwrap();
-    let said: Vec<&str> = warnings(&found).collect();
+    let said = found.warnings;
     assert!(said.len() == 1 && said[0].starts_with("not described") && said[0].ends_with("more"), "{said:?}");
     // A layer without its bias.
     let at = "model.layers.0.self_attn";
@@ -284,6 +283,11 @@ fn declarations_that_move_one_half_are_refused() {
          model.layers.0.input_layernorm.weight = pin[64]\nmodel.layers.0.post_attention_layernorm.weight = pin[64]\n"
     );
     let found = read(&compared).unwrap();
-    assert!(found.notes[0].starts_with("nothing is declared to read the units `h`"), "{:?}", found.notes);
-    assert_eq!(warnings(&found).count(), 2);
+    assert!(
+        found.warnings[0].starts_with("nothing is declared to read the units `h`"),
+        "{:?}",
+        found.warnings
+    );
+    assert_eq!(found.warnings.len(), 2);
+    assert_eq!(found.symmetries.notes, found.warnings);
 }
