@@ -72,7 +72,7 @@ impl<'a> Config<'a> {
         field: &str,
         words: &[&'static str],
     ) -> Result<Option<&'static str>, NamesError> {
-        let wrong = format!("neither `{}`", words.join("` or `"));
+        let wrong = format!("neither `{}`", words.join("` nor `"));
         self.read(field, &wrong, |value| words.iter().copied().find(|word| value == word))
     }
 

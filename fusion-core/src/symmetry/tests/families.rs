@@ -704,7 +704,7 @@ fn shortcuts_of_zeros() {
     assert!(text.contains("`behind` (4)") && error.help().unwrap().contains("`shortcut_padding`"), "{text}");
     proved(&cifar("fc"), json!({"shortcut_padding": "both"}), 1 + 4 + 6, |m| models::resnet(m, both));
     let error = of_names(&cifar("fc"), Some(&json!({"shortcut_padding": "left"}))).unwrap_err();
-    assert!(error.to_string().contains("neither `both` or `behind`"), "{error}");
+    assert!(error.to_string().contains("neither `both` nor `behind`"), "{error}");
 }
 
 #[test]
