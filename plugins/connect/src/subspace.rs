@@ -144,6 +144,7 @@ impl Connect for Subspace {
             MethodError::invalid(
                 "`subspace` draws the weights of its other corners, and there is no network to draw them for",
             )
+            .help("start from a network whose architecture is known: `model NAME of mlp(…)`")
         })?;
         let mut slope = Slope::new(search.objective, search.context, &[&start])?;
         let len = slope.len();
